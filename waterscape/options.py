@@ -1,0 +1,42 @@
+"""A command line as a typed dataclass: its fields are the options."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from waterscape.errors import UserError
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Options:
+    """The options that `arguments` give; fields that are dataclasses themselves contribute theirs without a prefix.
+
+    Raises `UserError` for a word that is no option, with the one it resembles and all there are. A value of the wrong
+    type, or a required one left out, is told by tyro, which ends the program with exit code 2.
+    """
+    parsed, unknown = tyro.cli(
+        kind, args=list(arguments), prog=program, config=(tyro.conf.OmitArgPrefixes,), return_unknown_args=True
+    )
+    if unknown:
+        known = ["--" + name.replace("_", "-") for name in _names(kind)]
+        word = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(word.replace("_", "-"), known, 1, 0.5)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"{program} has no option {word}{meant}; it has {', '.join(known)}")
+    return parsed
+
+
+def _names(kind: Any) -> Iterator[str]:
+    for option in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(option.type):
+            yield from _names(option.type)
+        elif dataclasses.is_dataclass(option.default) and not isinstance(option.default, type):
+            yield from _names(option.default)
+        else:
+            yield option.name
