@@ -1,0 +1,110 @@
+"""Draws that do not depend on the number of processes.
+
+Every draw is a pure function of (seed, stream, sample number, place within the draw), computed by a counter-based hash
+(splitmix64; Steele, Lea & Flood 2014, doi:10.1145/2714064.2660195). A rank therefore computes only the draws of its own
+samples, and any number of ranks computes the same ones. No `torch.Generator` is involved: on a CPU it keeps only 32
+bits of its seed, and its n-th number depends on how many were asked for at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+GOLDEN = 0x9E3779B97F4A7C15
+FIRST = 0xBF58476D1CE4E5B9
+SECOND = 0x94D049BB133111EB
+MASK = (1 << 64) - 1
+
+
+def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit words: splitmix64's finaliser, a bijection in which each input bit moves half the output bits."""
+    words = np.asarray(values, dtype=np.uint64).copy()
+    with np.errstate(over="ignore"):
+        words ^= words >> np.uint64(30)
+        words *= np.uint64(FIRST)
+        words ^= words >> np.uint64(27)
+        words *= np.uint64(SECOND)
+        words ^= words >> np.uint64(31)
+    return words
+
+
+def hash64(seed: int, *parts: int | str) -> int:
+    """One 64-bit word from a seed and named or numbered parts, the same on every machine and in every version."""
+    text = "\0".join(f"{type(part).__name__}:{part}" for part in (seed, *parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def _signed(word: int) -> int:
+    """The same 64 bits as the signed integer that torch can hold."""
+    word &= MASK
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _shift(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical right shift of int64 words (torch's `>>` copies the sign)."""
+    return (words >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(words: torch.Tensor) -> torch.Tensor:
+    """`mix64` on int64 tensors; torch's integer products wrap as unsigned ones do."""
+    words = (words ^ _shift(words, 30)) * _signed(FIRST)
+    words = (words ^ _shift(words, 27)) * _signed(SECOND)
+    return words ^ _shift(words, 31)
+
+
+class Draw:
+    """The random numbers of a batch, one row for each sample.
+
+    `numbers` (N, int64) are the samples' places in the run's global stream. Each method's `stream` names what the draw
+    is for; two draws of one name and shape are equal, so give each purpose a name of its own.
+    """
+
+    def __init__(self, seed: int, numbers: torch.Tensor, dtype: torch.dtype | None = None) -> None:
+        import torch
+
+        self.seed = seed
+        self.numbers = numbers.to(torch.int64)
+        self.dtype = dtype or torch.float32
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, selection: slice) -> Draw:
+        """The same draws for some of the samples."""
+        return Draw(self.seed, self.numbers[selection], self.dtype)
+
+    def words(self, stream: str, *shape: int) -> torch.Tensor:
+        """64 random bits each, as int64: N × shape."""
+        import torch
+
+        start = _signed(hash64(self.seed, stream))
+        sample = _mix(_mix(self.numbers * _signed(GOLDEN) + start))
+        place = torch.arange(1, math.prod(shape) + 1, device=self.numbers.device) * _signed(GOLDEN)
+        return _mix(sample[:, None] + place[None, :]).reshape(len(self), *shape)
+
+    def uniform(self, stream: str, *shape: int) -> torch.Tensor:
+        """Uniform in [0, 1): N × shape."""
+        import torch
+
+        bits = 53 if self.dtype == torch.float64 else 24
+        return _shift(self.words(stream, *shape), 64 - bits).to(self.dtype) * 2.0**-bits
+
+    def normal(self, stream: str, *shape: int) -> torch.Tensor:
+        """Standard normal (Box & Muller 1958): N × shape. Computed in float64, then rounded."""
+        import torch
+
+        pairs = _shift(self.words(stream, 2, *shape), 11).to(torch.float64)
+        radius = torch.sqrt(-2 * torch.log((pairs[:, 0] + 1) * 2.0**-53))
+        return (radius * torch.cos(pairs[:, 1] * (2 * math.pi * 2.0**-53))).to(self.dtype)
+
+    def integers(self, stream: str, high: int, *shape: int) -> torch.Tensor:
+        """Uniform in {0, …, high - 1}, int64: N × shape. `high` is far below 2³²: the bias is under high / 2⁵³."""
+        return _shift(self.words(stream, *shape), 11) % high

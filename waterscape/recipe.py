@@ -1,0 +1,124 @@
+"""The contract between a model and the engine: a recipe says what to learn, the engine knows how.
+
+A model is one file in `waterscape/models/` with a frozen dataclass derived from `Recipe`, whose fields are the model's
+options, and a mapping `PRESETS` from a preset's name to such a recipe.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from waterscape.randomness import Draw
+
+Networks: TypeAlias = "Mapping[str, nn.Module]"
+Batch: TypeAlias = "Mapping[str, Tensor]"  # as the recipe's inputs declare: N C H W, its range, on the device
+Losses: TypeAlias = "Mapping[str, Tensor]"  # "loss" is descended, all are logged; each the mean over the batch
+
+
+@dataclass(frozen=True)
+class Input:
+    """A column of the shards that a model reads, and the numbers that its stored values become.
+
+    `shape` is that of one sample as the model sees it: C H W of a picture, () of a class. `stored` is the range of the
+    stored values (occurrence: 0 to 100 percent), mapped linearly onto `range`. An input with `classes` stays an
+    integer; the data set's own classes must be those.
+    """
+
+    column: str
+    shape: tuple[int, ...] = ()
+    stored: tuple[float, float] = (0.0, 1.0)
+    range: tuple[float, float] = (0.0, 1.0)
+    classes: tuple[str, ...] = ()
+
+    def numbers(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        """Stored values (N H W, N H W C or N) as the model's input (N C H W or N), on whatever device they are."""
+        import torch
+
+        if self.classes:
+            return stored.to(torch.int64)
+        if stored.ndim == 4:
+            stored = stored.permute(0, 3, 1, 2)
+        (low, high), (bottom, top) = self.stored, self.range
+        scale = (top - bottom) / (high - low)
+        return (stored.to(dtype) * scale + (bottom - low * scale)).reshape(len(stored), *self.shape)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One descent: which networks move, and down which slope.
+
+    `loss` must reach each network of `trains` by calling it (a gradient that comes through an attribute or a method of
+    the network is not averaged over the processes) and give every one of its parameters a gradient. Every other network
+    is frozen meanwhile.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    loss: Callable[[Networks, Batch, Draw], Losses]
+    every: int = 1  # steps; a lazy regulariser's gain is `every` (Karras 2020, arXiv:1912.04958, appendix B)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `images` counts the global batch, `epochs` is fractional."""
+
+    images: int
+    steps: int
+    epochs: float
+
+
+class Recipe(ABC):
+    """What to learn. Derive a frozen dataclass; its fields are the options on the command line."""
+
+    starts: ClassVar[Mapping[str, str]] = {}
+    """The runs that this one starts from: name on the command line (`--start NAME=RUN`) → model that made it."""
+
+    @abstractmethod
+    def inputs(self) -> Mapping[str, Input]:
+        """The batch's entries by name."""
+
+    @abstractmethod
+    def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
+        """Fresh networks, in float32 on the CPU. `starts` holds what the runs named in `starts` trained."""
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """The descents of one step, in order."""
+
+    @abstractmethod
+    def optimizer(self, name: str, network: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of the network `name`, at its full rate."""
+
+    def rate(self, name: str, progress: Progress) -> float:
+        """Multiplier on the learning rate of the network `name`: a pure function of the progress."""
+        return 1.0
+
+    def averages(self) -> Mapping[str, float]:
+        """Networks of which a running average is kept, with its half-life in images; shown, measured and sampled."""
+        return {}
+
+    @abstractmethod
+    def picture(self, networks: Networks, batch: Batch, draw: Draw) -> Mapping[str, Tensor]:
+        """Labelled rows (K C H W, in 0..1) that show how good the networks are.
+
+        Rows of new pictures from fixed noise have labels that begin with `new`.
+        """
+
+    def measure(self, networks: Networks, batch: Batch) -> Mapping[str, Tensor]:
+        """Figures of held-out samples: each a scalar, summed over the batch's samples. No randomness."""
+        return {}
+
+    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
+        """New pictures (N C H W, in 0..1), one for each row of `draw`; `classes` (N, int64) says which are wanted."""
+        raise ValueError("this model makes no new pictures, so there is nothing to sample")
+
+    def sample_classes(self) -> tuple[str, ...]:
+        """The classes that `sample` can be asked for; none where the model knows no classes."""
+        return ()
