@@ -1,0 +1,118 @@
+"""B11: what the engine's step costs beyond a bare loop, written by hand, of the same model.
+
+Ours: `water_vae:reference` as `waterscape train` runs it: batches read live from shards with their checksums, counter-based
+draws, rates, ledger, sums of losses. Peer and limit: forward, loss, backward and optimizer alone, on tensors that already
+lie in memory. In turn in one process, the same number of threads and the same batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from benchmarks.figure import Figure
+from waterscape import models
+from waterscape.data.batches import Batches, ShardSet
+from waterscape.data.order import Order
+from waterscape.data.pack import SetWriter
+from waterscape.training.engine import Records
+from waterscape.training.learner import Learner
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run
+
+BATCH = 64
+TILES = 1024
+STEPS = 12  # in a row, before the other's turn
+TURNS = 15
+
+
+def figures() -> Iterator[Figure]:
+    """The engine's time for a step, over the bare loop's."""
+    with tempfile.TemporaryDirectory() as directory:
+        tiles = write_tiles(Path(directory) / "tiles")
+        ours, close = engine_steps(tiles, Path(directory) / "run")
+        bare = bare_steps(tiles)
+        for steps in (ours, bare):
+            steps()  # warm up
+        ratios = []
+        for turn in range(TURNS):
+            first, second = (ours, bare) if turn % 2 == 0 else (bare, ours)
+            seconds = {}
+            for steps in (first, second):
+                began = time.perf_counter()
+                steps()
+                seconds[steps] = time.perf_counter() - began
+            ratios.append(seconds[ours] / seconds[bare])
+        close()
+    yield Figure("B11", "loop", median(ratios), "<=", 1.03)
+
+
+def write_tiles(out: Path) -> Path:
+    """Synthetic tiles of 64×64 in shards."""
+    random = np.random.default_rng(0)
+    with SetWriter(out, facts={"synthetic": True}) as writer:
+        for _ in range(TILES):
+            field = ndimage.gaussian_filter(random.normal(size=(64, 64)), 5)
+            tile = np.clip(50 + 60 * field / field.std(), 0, 100).astype(np.uint8)
+            writer.add("train", {"occurrence64.npy": tile})
+    return out
+
+
+def engine_steps(tiles: Path, out: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A function that takes some steps of the engine, and one that ends it."""
+    recipe = models.presets("water_vae")["reference"]
+    run = Run(out=out, data=tiles, batch=BATCH, images=10**9, tensorboard=False)
+    out.mkdir()
+    shards = ShardSet(tiles, "train")
+    learner = Learner(recipe, run, recipe.networks({}), Processes(None, "float32", out), len(shards))
+    records = Records(learner, "B11", quiet=True)
+    stream = Batches(shards, learner.columns, batch=BATCH, order=Order(shards.counts, 0))
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            loaded = next(stream)
+            records.note(learner.step(loaded.columns, loaded.numbers, loaded.count), loaded)
+
+    def close() -> None:
+        stream.close()
+        records.close()
+
+    return steps, close
+
+
+def bare_steps(tiles: Path) -> Callable[[], None]:
+    """The same model and batch, by hand."""
+    recipe = models.presets("water_vae")["reference"]
+    networks = recipe.networks({})
+    encoder, decoder = networks["encoder"], networks["decoder"]
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-3, fused=True) for network in (encoder, decoder)]
+    shards = ShardSet(tiles, "train")
+    stored = np.stack([np.asarray(shards.read(number)["occurrence64.npy"]) for number in range(TILES)])
+    images = torch.from_numpy(stored).float().div(100)[:, None]
+    kernels = [(0.01, m.weight) for m in encoder.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    kernels += [(0.01, m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Linear)]
+    kernels += [(0.02, m.weight) for m in decoder.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+
+    def steps() -> None:
+        for step in range(STEPS):
+            start = step * BATCH % TILES
+            image = images[start : start + BATCH]
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            mean, log_variance = encoder(image)
+            made = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+            error = (made - image).square().sum() / BATCH
+            divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / BATCH
+            penalty = sum(strength * kernel.square().sum() for strength, kernel in kernels)
+            (error + divergence + penalty).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+
+    return steps

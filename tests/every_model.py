@@ -1,0 +1,75 @@
+"""A program for tests: takes two steps of every model in this process or in several, and notes what came of it.
+
+Usage: `every_model.py OUT`, alone or through `accelerate launch`. Each process seeds torch's global generator otherwise,
+so a draw that came from there would show. Writes OUT/RANK.json: by model the losses and a hash of all weights.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from waterscape import models
+from waterscape.randomness import Draw, hash64
+from waterscape.training.learner import Learner
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run
+
+BATCH = 6
+
+
+def columns(recipe, numbers):
+    """Made-up stored values of a recipe's inputs for the samples of those numbers: the same on any process."""
+    made = {}
+    for entry in recipe.inputs().values():
+        draw = Draw(hash64(5, entry.column), numbers)
+        if entry.classes:
+            made[entry.column] = draw.integers("class", len(entry.classes)).to(torch.uint8)
+        else:
+            shape = entry.shape[1:] if entry.shape[0] == 1 else (*entry.shape[1:], entry.shape[0])
+            coarse = draw.uniform("tile", 1, 8, 8)
+            smooth = torch.nn.functional.interpolate(coarse, size=entry.shape[1:], mode="bilinear")
+            stored = entry.stored[0] + smooth * (entry.stored[1] - entry.stored[0])
+            made[entry.column] = stored.expand(-1, entry.shape[0], -1, -1).to(torch.uint8).reshape(len(numbers), *shape)
+    return made
+
+
+def learner(model, preset, processes, out=Path("unused"), precision="float32", micro_batch=None):
+    """A learner of a model's preset with seeded networks."""
+    recipe = models.presets(model)[preset]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = models.build(recipe)
+    run = Run(out=out, batch=BATCH, precision=precision, micro_batch=micro_batch)
+    return Learner(recipe, run, networks, processes, epoch_images=100)
+
+
+def fingerprint(networks):
+    """A hash of all weights and buffers."""
+    found = hashlib.sha256()
+    for network in networks.values():
+        for value in network.state_dict().values():
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def main(out):
+    processes = Processes(None, "float32", out)
+    torch.manual_seed(1000 + processes.rank)
+    results = {}
+    for model in models.names():
+        taught = learner(model, models.DEFAULT_PRESET, processes)
+        losses = []
+        for step in range(2):
+            whole = torch.arange(step * BATCH, (step + 1) * BATCH)
+            mine = torch.tensor_split(whole, processes.world)[processes.rank]
+            found = taught.step(columns(taught.recipe, mine), mine, BATCH)
+            losses.append({name: processes.sum(value.double()).item() for name, value in found.items()})
+        results[model] = {"losses": losses, "weights": fingerprint(taught.networks)}
+    (out / f"{processes.rank}.json").write_text(json.dumps(results))
+    processes.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,159 @@
+"""What holds for every model that there is, and for every one that will come: they are found by file."""
+
+import json
+
+import every_model
+import pytest
+import torch
+from conftest import ROOT, finish, start
+
+from waterscape import models
+from waterscape.data.manifest import Manifest
+from waterscape.randomness import Draw
+from waterscape.training import checkpoint
+from waterscape.training.processes import Processes
+
+PARAMETERS = {  # as published, or as planned where nothing was: (preset, network) → number
+    "water_vae": {("reference", "encoder"): 208_792, ("reference", "decoder"): 127_737},
+    "water_gan": {("reference", "encoder"): 208_792, ("reference", "decoder"): 127_737},
+}
+EVERY = [(model, preset) for model in models.names() for preset in models.presets(model)]
+NUMBERS = torch.arange(every_model.BATCH)
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    return Processes(None, "float32", tmp_path_factory.mktemp("alone"))
+
+
+def step(learner, first=0):
+    numbers = NUMBERS + first
+    return learner.step(every_model.columns(learner.recipe, numbers), numbers, len(numbers))
+
+
+def test_every_file_is_a_model_with_both_presets():
+    files = {path.stem for path in (ROOT / "waterscape" / "models").glob("[!_]*.py")}
+    assert set(models.names()) == files == set(PARAMETERS)
+    assert all({"reference", "recommended"} <= set(models.presets(model)) for model in models.names())
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_parameter_counts_of_the_reference(model):
+    counted = {(row["preset"], row["network"]): row["parameters"] for row in models.count_parameters(model)}
+    assert {key: counted[key] for key in PARAMETERS[model]} == PARAMETERS[model]
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_a_step_is_finite_and_each_phase_changes_what_it_names(model, preset, processes):
+    learner = every_model.learner(model, preset, processes)
+    batch = learner.batch(every_model.columns(learner.recipe, NUMBERS))
+    for phase in learner.phases:
+        before = {name: every_model.fingerprint({name: network}) for name, network in learner.networks.items()}
+        losses = learner.backward(phase, batch, Draw(0, NUMBERS), len(NUMBERS))
+        assert all(value.isfinite() for value in losses.values()), losses
+        for name in phase.trains:
+            parameters = learner.networks[name].named_parameters()
+            lacking = [key for key, parameter in parameters if parameter.grad is None]
+            assert not lacking, f"{phase.name} gives no gradient to {name}: {lacking}; several processes would hang"
+            learner.optimizers[name].step()
+        after = {name: every_model.fingerprint({name: network}) for name, network in learner.networks.items()}
+        assert {name for name in after if after[name] != before[name]} == set(phase.trains)
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_inputs_are_in_the_declared_range_and_outputs_can_cover_it(model, preset, processes):
+    learner = every_model.learner(model, preset, processes)
+    batch = learner.batch(every_model.columns(learner.recipe, NUMBERS))
+    for name, entry in learner.inputs.items():
+        assert batch[name].shape == (len(NUMBERS), *entry.shape)
+        if not entry.classes:
+            low_high = torch.tensor(entry.stored).reshape(2, 1, 1).expand(2, *entry.shape[1:])
+            ends = entry.numbers(low_high, torch.float64)[:, 0, 0, 0]
+            assert ends.tolist() == list(entry.range)
+            assert entry.range[0] <= batch[name].min() <= batch[name].max() <= entry.range[1]
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_pictures_and_samples_are_pictures(model, preset, processes):
+    learner = every_model.learner(model, preset, processes)
+    batch = learner.batch(every_model.columns(learner.recipe, NUMBERS))
+    draw = Draw(1, NUMBERS)
+    with learner.shown() as networks:
+        rows = dict(learner.recipe.picture(networks, batch, draw))
+        classes = learner.recipe.sample_classes()
+        if any(name.startswith("new") for name in rows):
+            wanted = NUMBERS % len(classes) if classes else torch.zeros_like(NUMBERS)
+            rows["sampled"] = learner.recipe.sample(networks, draw, wanted)
+        measured = learner.recipe.measure(networks, batch)
+    for name, row in rows.items():
+        assert row.ndim == 4, name
+        assert row.shape[0] == len(NUMBERS), name
+        assert row.shape[1] in (1, 3), name
+        assert 0 <= row.min() <= row.max() <= 1, name
+    assert all(value.ndim == 0 and value.isfinite() for value in measured.values())
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_micro_batches_make_the_same_gradients(model, preset, processes):
+    found = []
+    for micro_batch in (None, 4):
+        learner = every_model.learner(model, preset, processes, precision="float64", micro_batch=micro_batch)
+        batch = learner.batch(every_model.columns(learner.recipe, NUMBERS))
+        gradients = []
+        for phase in learner.phases:
+            learner.backward(phase, batch, Draw(0, NUMBERS, torch.float64), len(NUMBERS))
+            gradients += [p.grad.clone() for name in phase.trains for p in learner.networks[name].parameters()]
+        found.append(gradients)
+    for whole, parts in zip(*found, strict=True):
+        assert torch.allclose(whole, parts, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_a_checkpoint_holds_all_that_matters(model, preset, processes, tmp_path):
+    learner = every_model.learner(model, preset, processes)
+    for number in range(2):
+        step(learner, number * len(NUMBERS))
+    state = {"images": learner.images, "steps": learner.steps, "processes": 1}
+    checkpoint.save(tmp_path, learner.networks, learner.averages.state(), learner.optimizers, state, keep=1)
+    again = every_model.learner(model, preset, processes)
+    again.load(checkpoint.newest(tmp_path))
+    assert every_model.fingerprint(again.networks) == every_model.fingerprint(learner.networks)
+    assert every_model.fingerprint(again.averages.shown) == every_model.fingerprint(learner.averages.shown)
+    for one in (learner, again):
+        step(one, 100)
+    assert every_model.fingerprint(again.networks) == every_model.fingerprint(learner.networks)
+    assert every_model.fingerprint(again.averages.shown) == every_model.fingerprint(learner.averages.shown)
+
+
+def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
+    found = {}
+    for world in (1, 2):
+        out = tmp_path / str(world)
+        out.mkdir()
+        finish(start(world, out, program=["tests/every_model.py"]))
+        found[world] = [json.loads((out / f"{rank}.json").read_text()) for rank in range(world)]
+    for model in models.names():
+        one, (first, second) = found[1][0][model], [results[model] for results in found[2]]
+        assert first["weights"] == second["weights"], f"{model}: the processes' weights differ"
+        for name, loss in one["losses"][0].items():
+            assert first["losses"][0][name] == pytest.approx(loss, rel=1e-6, abs=1e-9), f"{model}: {name}"
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_the_global_generator_changes_no_loss(model, processes):
+    losses = []
+    for seed in (1, 2):
+        learner = every_model.learner(model, models.DEFAULT_PRESET, processes)
+        torch.manual_seed(seed)
+        losses.append([{name: value.item() for name, value in step(learner, first).items()} for first in (0, 6)])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_starts_name_models(model):
+    for recipe in models.presets(model).values():
+        assert set(recipe.starts.values()) <= set(models.names())
+
+
+def test_the_fixture_set_is_called_synthetic(tiles):
+    assert Manifest.load(tiles).facts["synthetic"] is True

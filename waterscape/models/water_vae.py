@@ -1,0 +1,163 @@
+"""Variational autoencoder of water occurrence: 64×64 tiles ↔ a latent vector of 16 numbers.
+
+Source: the water generator's VAE (encoder 208 792 and decoder 127 737 parameters; squared error + KL, L2 of 0.01 on the
+encoder and the decoder's dense layer, 0.02 on the transposed convolutions). The source leaves open the weighting (here
+the evidence bound: squared error summed over a tile, plus KL), the optimizer (Adam, 0.001) and the batch.
+
+Command, on two cores some minutes:
+    waterscape train water_vae:reference --data shards/water --out runs/vae --images 20000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from waterscape.nn.augment import turn_and_mirror
+from waterscape.nn.blocks import glorot
+from waterscape.nn.losses import gaussian_divergence, kernel_penalty, squared_error
+from waterscape.randomness import Draw
+from waterscape.recipe import Batch, Input, Losses, Networks, Phase, Progress, Recipe
+
+LATENT = 16
+
+
+class Encoder(nn.Module):
+    """Tile (N 1 64 64, 0..1) → mean and log-variance of its latent vector (N 16 each)."""
+
+    def __init__(self, widths: tuple[int, ...], normed: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 1
+        for number, width in enumerate(widths):
+            layers += [
+                nn.Conv2d(before, width, 3, stride=2 - number % 2, padding=1),
+                *_normed(width, normed),
+                nn.ReLU(),
+            ]
+            before = width
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * before, 128), nn.ReLU())
+        self.mean = nn.Linear(128, LATENT)
+        self.log_variance = nn.Linear(128, LATENT)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.body(image)
+        return self.mean(seen), self.log_variance(seen)
+
+
+class Decoder(nn.Module):
+    """Latent vector (N 16) → tile (N 1 64 64, 0..1)."""
+
+    def __init__(self, widths: tuple[int, ...], normed: bool) -> None:
+        super().__init__()
+        before = widths[-1]
+        layers: list[nn.Module] = [nn.Linear(LATENT, 16 * before), nn.ReLU(), nn.Unflatten(1, (before, 4, 4))]
+        for number, width in enumerate(reversed(widths)):
+            stride = 1 + number % 2
+            up = nn.ConvTranspose2d(before, width, 3, stride=stride, padding=1, output_padding=stride - 1)
+            layers += [up, *_normed(width, normed), nn.ReLU()]
+            before = width
+        # The source's text gives this layer stride 2, which would make 128×128.
+        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(before, 1, 3, padding=1), nn.Sigmoid())
+
+    def forward(self, latent: Tensor) -> Tensor:
+        image: Tensor = self.body(latent)
+        return image
+
+
+def _normed(width: int, normed: bool) -> list[nn.Module]:
+    return [nn.GroupNorm(max(1, width // 8), width)] if normed else []
+
+
+@dataclass(frozen=True)
+class WaterVAE(Recipe):
+    """Options of the water VAE."""
+
+    widths: tuple[int, ...] = (8, 8, 16, 16, 32, 32, 64, 64)
+    """Channels of the encoder's eight convolutions; the decoder's are the reverse."""
+    normed: bool = False
+    """Group normalisation after each convolution."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    warm_up_images: int = 0
+    """The rate rises linearly over so many images."""
+    l2_dense: float = 0.01
+    """λ of λ·Σw² on the encoder's kernels and the decoder's dense kernel."""
+    l2_transposed: float = 0.02
+    """λ of λ·Σw² on the decoder's transposed convolutions."""
+    divergence_weight: float = 1.0
+    """β on the KL term."""
+    turns: bool = False
+    """Show each tile in a random one of its eight orientations."""
+
+    def inputs(self) -> Mapping[str, Input]:
+        return {"image": Input("occurrence64.npy", (1, 64, 64), stored=(0, 100))}
+
+    def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
+        return {
+            "encoder": glorot(Encoder(self.widths, self.normed)),
+            "decoder": glorot(Decoder(self.widths, self.normed)),
+        }
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("bound", ("encoder", "decoder"), self.bound),)
+
+    def bound(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
+        """The negative evidence bound, plus the penalty on kernels."""
+        image = turn_and_mirror(batch["image"], draw) if self.turns else batch["image"]
+        mean, log_variance = networks["encoder"](image)
+        latent = mean + torch.exp(0.5 * log_variance) * draw.normal("latent", LATENT)
+        error = squared_error(networks["decoder"](latent), image)
+        divergence = gaussian_divergence(mean, log_variance)
+        loss = error + self.divergence_weight * divergence
+        if self.l2_dense or self.l2_transposed:
+            dense = {nn.Conv2d: self.l2_dense, nn.Linear: self.l2_dense}
+            penalty = kernel_penalty(networks["encoder"], dense)
+            penalty = penalty + kernel_penalty(
+                networks["decoder"], {nn.Linear: self.l2_dense, nn.ConvTranspose2d: self.l2_transposed}
+            )
+            loss = loss + penalty
+        else:
+            penalty = loss.new_zeros(())
+        return {"loss": loss, "squared error": error, "divergence": divergence, "penalty": penalty}
+
+    def optimizer(self, name: str, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
+
+    def rate(self, name: str, progress: Progress) -> float:
+        return min(1.0, (progress.images + 1) / self.warm_up_images) if self.warm_up_images else 1.0
+
+    def picture(self, networks: Networks, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Held-out tiles, their reconstructions, and new tiles from fixed noise."""
+        mean, _ = networks["encoder"](batch["image"])
+        return {
+            "true": batch["image"],
+            "reconstructed": networks["decoder"](mean),
+            "new": networks["decoder"](draw.normal("latent", LATENT)),
+        }
+
+    def measure(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Of the reconstruction from the latent mean: squared and absolute error per pixel (0..1), and the KL term."""
+        image = batch["image"]
+        mean, log_variance = networks["encoder"](image)
+        error = networks["decoder"](mean) - image
+        return {
+            "squared error per pixel": error.square().mean((1, 2, 3)).sum(),
+            "absolute error per pixel": error.abs().mean((1, 2, 3)).sum(),
+            "divergence": gaussian_divergence(mean, log_variance) * len(image),
+        }
+
+    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
+        image: Tensor = networks["decoder"](draw.normal("latent", LATENT))
+        return image
+
+
+PRESETS = {
+    "reference": WaterVAE(),
+    "recommended": WaterVAE(
+        normed=True, learning_rate=2e-3, warm_up_images=2000, l2_dense=0, l2_transposed=0, turns=True
+    ),
+}

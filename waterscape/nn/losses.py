@@ -1,0 +1,48 @@
+"""Terms of losses that several models descend; each a mean over the batch unless it says otherwise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
+
+
+def squared_error(made: Tensor, true: Tensor) -> Tensor:
+    """Sum of squared errors over a sample's elements, mean over the batch: N C H W twice → scalar.
+
+    With the KL term at weight one this is the evidence bound of a Gaussian with variance ½ (Kingma & Welling 2014,
+    arXiv:1312.6114).
+    """
+    return F.mse_loss(made, true, reduction="sum") / len(true)
+
+
+def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)), summed over the latent, mean over the batch: N D twice → scalar."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+
+
+def kernel_penalty(network: nn.Module, strengths: dict[type[nn.Module], float]) -> Tensor:
+    """λ·Σw² over the kernels of each layer of a type in `strengths`: L2 as Keras means it (gradient 2λw; no biases)."""
+    terms = [
+        strength * layer.weight.square().sum()  # type: ignore[operator]
+        for layer in network.modules()
+        for kind, strength in strengths.items()
+        if isinstance(layer, kind)
+    ]
+    return torch.stack(terms).sum()
+
+
+def judged_true(logits: Tensor) -> Tensor:
+    """−log D: how wrong the discriminator is about samples that are true (Goodfellow 2014, arXiv:1406.2661)."""
+    return F.softplus(-logits).mean()
+
+
+def judged_false(logits: Tensor) -> Tensor:
+    """−log(1 − D): how wrong the discriminator is about samples that are false."""
+    return F.softplus(logits).mean()
+
+
+def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
+    """½·‖∂D/∂x‖², mean over the batch: R1 (Mescheder 2018, arXiv:1801.04406). `inputs` must require gradients."""
+    (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(1).mean()

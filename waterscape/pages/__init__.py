@@ -1,0 +1,1 @@
+"""What people look at: curves, strips over time, sheets of samples."""

@@ -1,0 +1,56 @@
+"""A run's curves: losses and held-out figures against images, as one picture."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib as mpl
+
+from waterscape.durable import replacing
+from waterscape.training.events import read_events
+
+Series = dict[str, list[tuple[int, float]]]
+
+
+def draw_curves(out: Path, title: str) -> Path:
+    """Draw `curves.png` of a run from its events: one panel for each loss, and for each held-out figure."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    curves = _series(out)
+    columns = min(3, len(curves)) or 1
+    rows = max(1, -(-len(curves) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False)
+    for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
+        images, values = zip(*points, strict=True)
+        held_out = name.startswith("held out")
+        axis.plot(images, values, color="#b5541c" if held_out else "#2668ab", marker="o", markersize=2.5, linewidth=1.2)
+        axis.set_title(name, fontsize=10)
+        axis.grid(alpha=0.25)
+        axis.set_xlabel("images", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        if min(values) > 0 and max(values) / min(values) > 20:
+            axis.set_yscale("log")
+    for axis in axes.flat[len(curves) :]:
+        axis.axis("off")
+    figure.suptitle(title, fontsize=12)
+    figure.tight_layout()
+    path = out / "curves.png"
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+    plt.close(figure)
+    return path
+
+
+def _series(out: Path) -> Series:
+    curves: Series = defaultdict(list)
+    for event in read_events(out):
+        if event["event"] == "report":
+            for name, value in event["losses"].items():
+                curves[name].append((event["images"], value))
+        elif event["event"] == "picture":
+            for name, value in event["measured"].items():
+                curves[f"held out: {name}"].append((event["images"], value))
+    return dict(curves)

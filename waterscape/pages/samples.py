@@ -1,0 +1,110 @@
+"""New pictures of a trained run: a sheet to look at and the numbers, marked synthetic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+
+from waterscape.durable import replacing, write_text
+from waterscape.errors import UserError
+from waterscape.models import Trained
+from waterscape.randomness import Draw
+from waterscape.recipe import Input
+from waterscape.sheet import save_png, sheet
+from waterscape.training.exhibit import as_array
+from waterscape.training.processes import Processes
+
+AT_ONCE = 16
+"""Samples computed together: fixed, so that any number of processes computes the same numbers."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """New pictures from a trained run, as a sheet (PNG) and as numbers (NPY), marked synthetic."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's directory."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    """How many."""
+    classes: str = ""
+    """Which classes, with commas between; left out: all, in turn."""
+    out: Path | None = None
+    """Where to write; left out: RUN/samples."""
+    seed: int = 0
+    """Of the noise."""
+
+
+def draw_samples(
+    trained: Trained, out: Path, processes: Processes, *, count: int, classes: Sequence[str], seed: int
+) -> list[Path]:
+    """Write `samples.png`, `samples.npy` (N H W or N H W 3, in the units of the shards) and `samples.json` into `out`.
+
+    The classes take turns. Sample number i is the same whatever `count` and the number of processes.
+    Raises `UserError` for a class that the model does not know.
+    """
+    known = trained.recipe.sample_classes()
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise UserError(f"no class {unknown[0]!r} in this model; it has {', '.join(known) or 'no classes'}")
+    wanted = tuple(classes) or known or ("",)
+    kinds = torch.tensor([known.index(wanted[i % len(wanted)]) if known else 0 for i in range(count)])
+    images = _compute(trained, processes, kinds, seed)
+    if not processes.first:
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    facts = marks(trained)
+    labels = [known[kind] if known else "" for kind in kinds]
+    rows = {name: images[[label == name for label in labels]] for name in wanted[:count]}
+    caption = f"SYNTHETIC: {trained.model}:{trained.preset}, {trained.images} images, seed {seed}"
+    save_png(sheet(rows, title=caption, scale=2, columns=min(count, 16)), out / "samples.png", **facts)
+    entry = next(entry for entry in trained.recipe.inputs().values() if not entry.classes)
+    with replacing(out / "samples.npy") as path:
+        np.save(path, _stored(images, entry))
+    about = {**facts, "seed": seed, "stored_range": entry.stored, "column": entry.column, "classes": labels}
+    write_text(out / "samples.json", json.dumps(about, indent=1) + "\n")
+    return [out / "samples.png", out / "samples.npy", out / "samples.json"]
+
+
+def marks(trained: Trained) -> dict[str, Any]:
+    """What every generated file says of itself."""
+    return {
+        "synthetic": "true",
+        "model": f"{trained.model}:{trained.preset}",
+        "run": str(trained.run),
+        "checkpoint": trained.checkpoint,
+        "checkpoint_sha256": trained.sha256,
+    }
+
+
+@torch.no_grad()
+def _compute(trained: Trained, processes: Processes, kinds: torch.Tensor, seed: int) -> np.ndarray:
+    """All pictures on every process: each computes whole chunks, and the sum over processes puts them together."""
+    networks = {name: processes.place(net, torch.float32) for name, net in trained.networks.items()}
+    total = len(kinds)
+    made = None
+    for number, start in enumerate(range(0, total, AT_ONCE)):
+        if number % processes.world != processes.rank and made is not None:
+            continue
+        # A last chunk is filled up: a network may round differently for another number of samples.
+        numbers = torch.arange(start, start + AT_ONCE, device=processes.device)
+        wanted = kinds[(numbers.cpu() % total)].to(processes.device)
+        part = trained.recipe.sample(networks, Draw(seed, numbers), wanted)
+        if made is None:
+            made = torch.zeros(total + AT_ONCE, *part.shape[1:], device=processes.device)
+        if number % processes.world == processes.rank:
+            made[start : start + AT_ONCE] = part
+    assert made is not None
+    return as_array(processes.sum(made[:total]))
+
+
+def _stored(images: np.ndarray, entry: Input) -> np.ndarray:
+    """Pictures in 0..1 as the shards store them (uint8)."""
+    low, high = entry.stored
+    return np.rint(low + images * (high - low)).astype(np.uint8)

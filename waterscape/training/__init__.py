@@ -1,0 +1,1 @@
+"""The engine: the only training loop, its checkpoints, its options and what it writes down."""
