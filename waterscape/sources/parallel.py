@@ -1,0 +1,100 @@
+"""One function over many items on several processes, the results in the items' order, with progress."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from tqdm import tqdm
+
+from waterscape.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 8  # items handed to a process at once
+AHEAD = 4  # chunks in flight for each process: bounds the memory that finished results take
+FEW = 100  # items that are done before other processes have started
+LINE_SECONDS = 5.0
+
+
+class Workers:
+    """Processes that share work; with `processes` of 1, or for few items, all is done in this one."""
+
+    def __init__(self, processes: int) -> None:
+        if processes < 1:
+            raise UserError(f"--processes is {processes}; give 1 or more")
+        self.processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+
+    def in_order(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """`function` of each item, in the items' order, whatever the number of processes; both are pickled.
+
+        Raises:
+            UserError: a process was ended by force. Whatever `function` raises comes through.
+        """
+        if self.processes == 1 or len(items) <= FEW:
+            yield from map(function, items)
+            return
+        # Fresh interpreters: a fork of a process that runs threads (torch, GDAL) can hang.
+        self._pool = self._pool or ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"), _prepare)
+        waiting: deque[Future[list[Result]]] = deque()
+        try:
+            for start in range(0, len(items), CHUNK):
+                waiting.append(self._pool.submit(_each, function, items[start : start + CHUNK]))
+                if len(waiting) == AHEAD * self.processes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise UserError("a process was ended by force (out of memory?): try fewer --processes") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    """Make a new process leave interrupts to its parent, and end with it: one killed by force stops nobody itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def progress(results: Iterable[Result], total: int, name: str) -> Iterator[Result]:
+    """Pass on the results and show how far they are: a bar on a terminal, else a line every few seconds."""
+    if sys.stderr.isatty():
+        yield from tqdm(results, desc=name, total=total, unit="tile", smoothing=0.05)
+        return
+    began = told = time.monotonic()
+    for count, result in enumerate(results, 1):
+        yield result
+        now = time.monotonic()
+        if now - told >= LINE_SECONDS:
+            told, rate = now, count / (now - began)
+            left = (total - count) / rate
+            print(f"{name}: {count} of {total} tiles, {rate:.0f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
