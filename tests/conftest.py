@@ -1,16 +1,12 @@
-"""What several tests need: the real inputs, a small set of shards, and real processes."""
+"""What several tests need: the real inputs and a small set of shards."""
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from programs import ROOT, write_tiles
 
-ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent / "shared" / "data"
 
 
@@ -25,77 +21,7 @@ def real_data():
     return REAL
 
 
-def run_program(*words, timeout=240, **environment):
-    """Run a command line of this project to its end, from its root; returns the finished process with its output."""
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
-def write_tiles(out, samples=200, seed=0, **facts):
-    """A small synthetic set as `pack_occurrence` writes it: blobs of water, one of the nine classes each."""
-    import numpy as np
-    from scipy import ndimage
-
-    from waterscape.data.pack import SetWriter
-    from waterscape.metrics.morphology import CLASSES
-
-    random = np.random.default_rng(seed)
-    with SetWriter(out, facts={"classes": list(CLASSES), "synthetic": True, **facts}, samples_per_shard=32) as writer:
-        for number in range(samples):
-            kind = int(random.integers(len(CLASSES)))
-            field = ndimage.gaussian_filter(random.normal(size=(64, 64)), 3 + kind, mode="wrap")
-            tile = np.clip(50 + 60 * field / field.std(), 0, 100).astype(np.uint8)
-            split = "valid" if number % 10 == 9 else "train"
-            writer.add(split, {"occurrence64.npy": tile, "shape.npy": np.array(kind, np.uint8)})
-        writer.finish()
-    return out
-
-
 @pytest.fixture(scope="session")
 def tiles(tmp_path_factory):
     """A directory of shards with 200 synthetic tiles, 180 of them for training."""
     return write_tiles(tmp_path_factory.mktemp("shards") / "tiles")
-
-
-def launch(processes, *words, **options):
-    """The command line that runs `waterscape …` in so many processes on a CPU, and the environment it needs."""
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    flags = ["--num_processes", processes, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", *flags, "--main_process_port", free_port()]
-    program = [*launcher, *options.get("program", ["-m", "waterscape"])] if processes > 1 else ["-m", "waterscape"]
-    if processes == 1 and "program" in options:
-        program = options["program"]
-    return [sys.executable, *map(str, program), *map(str, words)], environment
-
-
-def start(processes, *words, **options):
-    """Start `waterscape …` in so many processes as a process group of its own."""
-    command, environment = launch(processes, *words, **options)
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process, timeout=240):
-    """Wait for a started process to end well; returns its output."""
-    output, _ = process.communicate(timeout=timeout)
-    assert process.returncode == 0, output
-    return output
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

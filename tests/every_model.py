@@ -1,7 +1,8 @@
 """A program for tests: takes two steps of every model in this process or in several, and notes what came of it.
 
-Usage: `every_model.py OUT`, alone or through `accelerate launch`. Each process seeds torch's global generator otherwise,
-so a draw that came from there would show. Writes OUT/RANK.json: by model the losses and a hash of all weights.
+Usage: `every_model.py OUT`, alone or through `accelerate launch`. Each process seeds torch's global generator
+otherwise, so a draw that came from there would show.
+Writes OUT/RANK.json: by model its losses and a hash of its weights.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from waterscape import models
 from waterscape.randomness import Draw, hash64
 from waterscape.training.learner import Learner

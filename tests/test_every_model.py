@@ -5,7 +5,7 @@ import json
 import every_model
 import pytest
 import torch
-from conftest import ROOT, finish, start
+from programs import ROOT, finish, start
 
 from waterscape import models
 from waterscape.data.manifest import Manifest

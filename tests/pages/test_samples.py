@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import finish, start
 from PIL import Image
+from programs import finish, start
 
 from waterscape.metrics.morphology import CLASSES
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from conftest import finish, start
+from programs import finish, start
 from safetensors.torch import load_file
 
 from waterscape.training.events import read_events, read_ledger

@@ -47,22 +47,23 @@ class Generator(nn.Module):
         self.dense = nn.Sequential(
             nn.Linear(LATENT + 16 + 256, 256), nn.LeakyReLU(0.2), nn.Linear(256, 256 * width), nn.LeakyReLU(0.2)
         )
-        self.coarse = nn.Sequential(_conv(width + 1, 2 * width), _conv(2 * width, 2 * width))
-        self.middle = nn.Sequential(_conv(2 * width + 1, width), _conv(width, width))
-        self.fine = nn.Sequential(_conv(width + 1, width), _conv(width, width), nn.Conv2d(width, 1, 3, padding=1))
+        self.coarse = nn.Sequential(_conv(width + 1, 2 * width), _double(2 * width, width))
+        self.middle = nn.Sequential(_conv(width + 1, width), _double(width, width // 2))
+        self.fine = nn.Sequential(_conv(width // 2 + 1, width // 2), nn.Conv2d(width // 2, 1, 3, padding=1))
 
     def forward(self, drawn: Tensor, latent: Tensor, kind: Tensor) -> Tensor:
         half, quarter = F.avg_pool2d(drawn, 2), F.avg_pool2d(drawn, 4)
         facts = torch.cat([latent, self.kind(kind), quarter.flatten(1)], 1)
         seen = self.coarse(torch.cat([self.dense(facts).unflatten(1, (self.width, 16, 16)), quarter], 1))
-        seen = self.middle(torch.cat([F.interpolate(seen, scale_factor=2), half], 1))
-        seen = self.fine(torch.cat([F.interpolate(seen, scale_factor=2), drawn], 1))
+        seen = self.middle(torch.cat([seen, half], 1))
+        seen = self.fine(torch.cat([seen, drawn], 1))
         return torch.sigmoid(torch.logit(drawn, eps=0.01) + seen)
 
 
 class Discriminator(nn.Module):
     """Class (N), tile (N 1 64 64, 0..1) and latent vector (N 16) → logit (N) that they belong together and are true.
 
+    Several classes and vectors, k·N of them, are judged with the same N tiles at the price of seeing those once.
     Class and vector also meet the tile's features as inner products (Miyato & Koyama 2018, arXiv:1802.05637).
     """
 
@@ -80,7 +81,8 @@ class Discriminator(nn.Module):
         self.joint = nn.Sequential(nn.Linear(3 * 128, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1))
 
     def forward(self, kind: Tensor, image: Tensor, latent: Tensor) -> Tensor:
-        seen, named, meant = self.image(image), self.kind(kind), self.vector(latent)
+        seen = self.image(image).repeat(len(kind) // len(image), 1)
+        named, meant = self.kind(kind), self.vector(latent)
         together = (seen * (named + meant)).sum(1) / math.sqrt(seen.shape[1])
         logit: Tensor = self.joint(torch.cat([seen, named, meant], 1)).squeeze(1) + together
         return logit
@@ -88,6 +90,10 @@ class Discriminator(nn.Module):
 
 def _conv(before: int, after: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2))
+
+
+def _double(before: int, after: int) -> nn.Module:
+    return nn.Sequential(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
 
 
 @dataclass(frozen=True)
@@ -150,21 +156,24 @@ class WaterGAN(Recipe):
 
     def judge(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
         """The discriminator's loss on true, made and (where wanted) mismatched samples."""
-        judge = networks["discriminator"]
         kind, image, vector = self.true_sample(networks, batch, draw)
         with torch.no_grad():
             false = self.false_sample(networks, kind, draw.normal("noise for the discriminator", LATENT))
-        on_true, on_false = judge(kind, image, vector), judge(*false)
-        true, made = judged_true(on_true), judged_false(on_false)
-        loss = true + (1 - self.mismatched) * made
-        losses = {"true": true, "made": made, "accuracy": _accuracy(on_true, on_false)}
+        kinds, vectors = [kind], [vector]
         if self.mismatched:
-            others = (kind + 1 + draw.integers("other class", len(CLASSES) - 1)) % len(CLASSES)
-            other_class = judged_false(judge(others, image, vector))
             # Another tile's vector is a draw from the prior, up to the VAE's KL; so no sample depends on its batch.
-            other_vector = judged_false(judge(kind, image, draw.normal("other vector", LATENT)))
-            losses |= {"other class": other_class, "other vector": other_vector}
-            loss = loss + self.mismatched * 0.5 * (other_class + other_vector)
+            others = (kind + 1 + draw.integers("other class", len(CLASSES) - 1)) % len(CLASSES)
+            kinds += [others, kind]
+            vectors += [vector, draw.normal("other vector", LATENT)]
+        on_true, *on_mismatched = networks["discriminator"](torch.cat(kinds), image, torch.cat(vectors)).split(
+            len(kind)
+        )
+        on_made = networks["discriminator"](*false)
+        losses = {"true": judged_true(on_true), "made": judged_false(on_made), "accuracy": _accuracy(on_true, on_made)}
+        loss = losses["true"] + (1 - self.mismatched) * losses["made"]
+        for name, logits in zip(("other class", "other vector"), on_mismatched, strict=False):
+            losses[name] = judged_false(logits)
+            loss = loss + self.mismatched / 2 * losses[name]
         return {"loss": loss, **losses}
 
     def smooth(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:

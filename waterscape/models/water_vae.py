@@ -90,6 +90,8 @@ class WaterVAE(Recipe):
     """λ of λ·Σw² on the decoder's transposed convolutions."""
     divergence_weight: float = 1.0
     """β on the KL term."""
+    free_nats: float = 0.0
+    """Each latent number costs at least this, so that none is given up early (Kingma 2016, arXiv:1606.04934)."""
     turns: bool = False
     """Show each tile in a random one of its eight orientations."""
 
@@ -112,7 +114,8 @@ class WaterVAE(Recipe):
         latent = mean + torch.exp(0.5 * log_variance) * draw.normal("latent", LATENT)
         error = squared_error(networks["decoder"](latent), image)
         divergence = gaussian_divergence(mean, log_variance)
-        loss = error + self.divergence_weight * divergence
+        charged = gaussian_divergence(mean, log_variance, self.free_nats) if self.free_nats else divergence
+        loss = error + self.divergence_weight * charged
         if self.l2_dense or self.l2_transposed:
             dense = {nn.Conv2d: self.l2_dense, nn.Linear: self.l2_dense}
             penalty = kernel_penalty(networks["encoder"], dense)
@@ -158,6 +161,6 @@ class WaterVAE(Recipe):
 PRESETS = {
     "reference": WaterVAE(),
     "recommended": WaterVAE(
-        normed=True, learning_rate=2e-3, warm_up_images=2000, l2_dense=0, l2_transposed=0, turns=True
+        normed=True, l2_dense=0, l2_transposed=0, free_nats=0.25, turns=True, warm_up_images=1000
     ),
 }

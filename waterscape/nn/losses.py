@@ -16,9 +16,13 @@ def squared_error(made: Tensor, true: Tensor) -> Tensor:
     return F.mse_loss(made, true, reduction="sum") / len(true)
 
 
-def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)), summed over the latent, mean over the batch: N D twice → scalar."""
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+def gaussian_divergence(mean: Tensor, log_variance: Tensor, floor: float = 0.0) -> Tensor:
+    """KL(N(mean, exp(log_variance)) ‖ N(0, 1)), summed over the latent, mean over the batch: N D twice → scalar.
+
+    `floor` in nats: each number of each sample counts for at least so much.
+    """
+    nats = -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
+    return nats.clamp(min=floor).sum(1).mean()
 
 
 def kernel_penalty(network: nn.Module, strengths: dict[type[nn.Module], float]) -> Tensor:
