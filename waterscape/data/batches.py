@@ -1,0 +1,183 @@
+"""Shards to batches: threads of the training process read straight into batch buffers, in the planned order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from waterscape.data.buffers import Pool
+from waterscape.data.manifest import Column
+from waterscape.data.order import Order
+from waterscape.data.plan import Planned, part, plan
+from waterscape.data.shards import ShardSet, column_names
+from waterscape.errors import UserError
+
+__all__ = ["Batches", "Loaded", "ShardSet"]
+
+
+@dataclass
+class Loaded:
+    """This rank's part of one global batch.
+
+    `columns`: arrays of fixed shape as one tensor, N × shape, in their stored dtype; others as a list of N payloads.
+    `numbers` (N, int64): the samples' positions in the run's global stream. `keys`: "shard/key" of each sample, taken
+    from the records' own tar headers. `position` and `count` are of the global batch.
+
+    The tensors are the holder's for as long as it keeps them: their memory is used again only when they are gone.
+    """
+
+    columns: dict[str, torch.Tensor | list[bytes]]
+    numbers: torch.Tensor
+    keys: list[str]
+    position: int
+    count: int
+
+
+class Batches(Iterator[Loaded]):
+    """Batches in the planned order, from `start` (in images) up to `stop`, or without end.
+
+    Of each global batch, positions `p` … `p + batch - 1`, a rank gets one contiguous part; where the world does not
+    divide the batch, the first ranks get one more (5 on 2 ranks: 3 and 2). The last batch before `stop` may be smaller,
+    and a rank's part of it even empty. Only the named columns are read. Every record is verified by its crc.
+
+    Args:
+        shards: where from.
+        columns: which columns.
+        batch: images of the global batch.
+        order: which sample stands at which position.
+        rank: of this process.
+        world: number of processes.
+        start: images consumed before, by all ranks together: the cursor of a resumed run.
+        stop: images at which the stream ends; None never ends.
+        threads: that read, each a whole batch at a time. None: one.
+        prefetch: batches read ahead.
+
+    Raises:
+        UserError: a column that some sample has not, or a batch smaller than the world.
+        ShardError: from `next`, as soon as a thread met a record that fails its checks.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        columns: Sequence[str],
+        *,
+        batch: int,
+        order: Order,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} does not exist in a world of {world}")
+        if batch < world:
+            raise UserError(f"a batch of {batch} images leaves some of {world} processes without: use {world} or more")
+        if not np.array_equal(order.counts, shards.counts):
+            raise ValueError(f"the order is of other shards than split {shards.split!r} of {shards.directory}")
+        if not columns or prefetch < 1 or (threads is not None and threads < 1):
+            raise ValueError("batches need at least one column, one thread and one batch read ahead")
+        self.shards = shards
+        share = len(part(batch, rank, world))
+        self._pools = {name: Pool(column, share) for name in columns if (column := self._fixed(name))}
+        self._plan = plan(shards, columns, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
+        self._planning = threading.Lock()
+        self._failure: BaseException | None = None
+        self._ended = False
+        # Ticket k asks for the k-th batch and is answered in slot k modulo their number: answers keep their order.
+        self._tickets: SimpleQueue[int] = SimpleQueue()
+        self._slots: list[SimpleQueue[Loaded | None]] = [SimpleQueue() for _ in range(prefetch + 1)]
+        self._taken = 0
+        for ticket in range(prefetch):
+            self._tickets.put(ticket)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads or 1)]
+        for thread in self._threads:
+            thread.start()
+
+    def __next__(self) -> Loaded:
+        loaded = None
+        if self._failure is None and not self._ended:
+            self._tickets.put(self._taken + len(self._slots) - 1)
+            loaded = self._slots[self._taken % len(self._slots)].get()
+            self._taken += 1
+        if loaded is None:
+            self.close()
+            if self._failure is not None:
+                raise self._failure
+            raise StopIteration
+        return loaded
+
+    def close(self) -> None:
+        """Stop reading ahead and wait for the threads to end."""
+        self._ended = True
+        for _ in self._threads:
+            self._tickets.put(0)  # wakes a thread that waits for a ticket
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fixed(self, name: str) -> Column | None:
+        """The column, if its arrays are all of one shape and can be read in place; None if not."""
+        column = self.shards.column(name)
+        for index, shard in zip(self.shards.indexes, self.shards.shards, strict=True):
+            if name not in column_names(index) or (index[name]["size"] < 0).any():
+                raise UserError(f"column {name!r} is missing in some samples of shard {shard.name}: leave it out")
+        return None if column.shape is None else column
+
+    def _work(self) -> None:
+        """A thread's life: take a ticket, plan its batch, read it."""
+        while True:
+            loaded = None
+            try:
+                with self._planning:
+                    ticket = self._tickets.get()
+                    if self._ended:
+                        return
+                    planned = next(self._plan, None)
+                loaded = None if planned is None else self._read(planned)
+            except BaseException as error:
+                self._failure = self._failure or error
+            self._slots[ticket % len(self._slots)].put(loaded)
+
+    def _read(self, planned: Planned) -> Loaded:
+        shards = planned.shards.tolist()
+        files = {shard: self.shards.file(shard) for shard in set(shards)}  # held, so that none is closed meanwhile
+        descriptors = [files[shard].descriptor for shard in shards]
+        columns: dict[str, torch.Tensor | list[bytes]] = {}
+        keys: list[str] = []
+        for name, entries in planned.entries.items():
+            if name in self._pools:
+                rows = self._pools[name].take()
+                failed = rows.fill(descriptors, entries["offset"].tolist(), entries["crc32"].tolist(), entries["name"])
+                if failed is not None:
+                    raise self.shards.diagnose(shards[failed], int(planned.rows[failed]), name)
+                columns[name] = self._pools[name].tensor(rows, len(shards))
+                members = rows.names(len(shards)).tolist()
+            else:
+                places = zip(shards, planned.rows.tolist(), strict=True)
+                columns[name] = [bytes(self.shards.payload(shard, row, name)) for shard, row in places]
+                members = entries["name"].tolist()  # `payload` has found them in the tar
+            keys = keys or self._keys(shards, members, name)
+        return Loaded(columns, torch.from_numpy(planned.numbers), keys, planned.position, planned.count)
+
+    def _keys(self, shards: list[int], members: list[bytes], column: str) -> list[str]:
+        titles = {shard: self.shards.shards[shard].name for shard in set(shards)}
+        end = -1 - len(column)
+        return [f"{titles[shard]}/{member[:end].decode()}" for shard, member in zip(shards, members, strict=True)]

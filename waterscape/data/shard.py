@@ -1,0 +1,202 @@
+"""One shard: a plain WebDataset tar and beside it an index that says where each record lies and what its crc is.
+
+A *record* is what a tar holds for one member: a header block of 512 bytes, the payload, zeros up to the next multiple
+of 512. A sample is several adjacent records of one key; a column is what follows the key in the member's name, so
+`000000123.occurrence.npy` is the column `occurrence.npy` of the sample `000000123`. The format is told in full in
+`shards/README.md`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import math
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from waterscape.durable import sync
+from waterscape.errors import UserError
+
+try:
+    from isal.isal_zlib import crc32 as crc32
+except ImportError:  # no wheel for this machine; the same number, at a quarter of the speed
+    from zlib import crc32 as crc32
+
+Value = np.ndarray | bytes | dict[str, Any]
+
+BLOCK = 512
+# name, mode, uid, gid, size, mtime, checksum, type, link, magic, version, user, group, device numbers, prefix
+HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s 1s 100s 6s 2s 32s 32s 8s 8s 155s 12x")
+NAME_BYTES = 100
+LARGEST_PAYLOAD = 2**31 - 2**13  # so that one system call reads the record
+EXTENSIONS = ("npy", "json", "jpg")  # data only: nothing that a reader would have to execute
+KINDS = "biuf"  # bool, integers, floats
+
+RECORD = np.dtype([("offset", "<i8"), ("size", "<i8"), ("crc32", "<u4")])
+MISSING = (-1, -1, 0)
+
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+COLUMN = re.compile(r"([A-Za-z0-9_-]+\.)*(" + "|".join(EXTENSIONS) + ")")
+
+
+class ShardError(UserError):
+    """A shard that is not what its manifest says; the message names shard, sample and offset, and what to do."""
+
+
+def check_column(column: str) -> None:
+    """Refuse, by `UserError`, a column whose extension is not on the list or whose name a tar reader could misread."""
+    if not COLUMN.fullmatch(column):
+        allowed = ", ".join(EXTENSIONS)
+        raise UserError(f"column {column!r} cannot be stored: name it as 'occurrence.npy', with one of {allowed}")
+
+
+def padding(size: int) -> int:
+    """Zeros after a payload of `size` bytes."""
+    return -size % BLOCK
+
+
+def tar_header(name: str, size: int) -> bytes:
+    """The 512-byte ustar header (POSIX.1-1988) of a regular file, mode 0644, owner 0, time 0.
+
+    Raises:
+        UserError: a name over 100 bytes or not ASCII, a payload of 2 GiB or more.
+    """
+    encoded = name.encode("ascii", errors="replace")
+    if len(encoded) > NAME_BYTES or b"?" in encoded:
+        raise UserError(f"{name!r} cannot name a member of a tar: use at most {NAME_BYTES} ASCII characters")
+    if size > LARGEST_PAYLOAD:
+        raise UserError(f"{name} has {size} bytes: less than 2 GiB can be stored; cut it smaller")
+    fields = [encoded, b"0000644", b"0000000", b"0000000", b"%011o" % size, b"00000000000", b" " * 8, b"0", b""]
+    fields += [b"ustar", b"00", b"", b"", b"", b"", b""]
+    header = HEADER.pack(*fields)  # the checksum counts as blanks while it is computed
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+@functools.lru_cache(maxsize=256)
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The header of a `.npy` file, version 1.0, C order; `dtype` as `numpy.dtype.str` writes it (`|u1`, `<f4`)."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def fixed_size(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of the payload of an array: `.npy` header and data."""
+    return len(npy_header(dtype, shape)) + math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def encode(column: str, value: Value) -> tuple[bytes, bytes | memoryview]:
+    """A value as the two parts of its payload: a header (of `.npy`; else empty) and the data.
+
+    Raises:
+        UserError: the value is not what the column's extension promises.
+    """
+    check_column(column)
+    if column.endswith("npy") and isinstance(value, np.ndarray):
+        if value.dtype.kind not in KINDS or value.dtype.itemsize > 8:
+            raise UserError(f"column {column}: dtype {value.dtype} cannot be stored; use bool, integer or float")
+        array = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).reshape(value.shape)
+        return npy_header(array.dtype.str, array.shape), array.reshape(-1).view(np.uint8).data
+    if column.endswith("json") and isinstance(value, dict):
+        try:
+            text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"column {column}: {error}; use plain strings, finite numbers, lists and dicts") from error
+        return b"", text.encode()
+    if column.endswith("jpg") and isinstance(value, bytes) and value.startswith(b"\xff\xd8"):
+        return b"", value
+    raise UserError(
+        f"column {column} was given {type(value).__name__}: .npy takes an array, .json a dict, .jpg a JPEG file's bytes"
+    )
+
+
+def decode(column: str, payload: bytes | memoryview) -> Value:
+    """The value of a payload: array (a view of the payload's memory), dict, or the JPEG's bytes. Never unpickles.
+
+    Raises:
+        ValueError: the payload is not a value that this format stores.
+    """
+    check_column(column)
+    if column.endswith("json"):
+        value: dict[str, Any] = json.loads(bytes(payload))
+        return value
+    if column.endswith("jpg"):
+        return bytes(payload)
+    stream = io.BytesIO(bytes(payload[:65536]))
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not a .npy file of version 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran_order or dtype.kind not in KINDS:
+        raise ValueError(f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read")
+    return np.frombuffer(payload, dtype=dtype, offset=stream.tell()).reshape(shape)
+
+
+class ShardWriter:
+    """Write one tar and its index; both are on the disk, whole, when `finish` returns."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.tar = directory / f"{name}.tar"
+        self.index = directory / f"{name}.index.npy"
+        self.keys: list[str] = []
+        self.bytes = 0
+        self._records: dict[str, dict[int, tuple[int, int, int]]] = {}  # column -> row -> offset, size, crc32
+        self._hash = hashlib.sha256()
+        self._file = self.tar.open("xb", buffering=1 << 20)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, key: str, values: Mapping[str, Value]) -> None:
+        """Append a sample; its columns are written in the order of their names."""
+        if not KEY.fullmatch(key):
+            raise UserError(f"key {key!r} cannot be stored: use letters, digits, '-' and '_' only")
+        encoded = {column: encode(column, values[column]) for column in sorted(values)}
+        for column, (head, data) in encoded.items():
+            size = len(head) + len(data)
+            parts = (tar_header(f"{key}.{column}", size), head, data, bytes(padding(size)))
+            crc = 0
+            for part in parts:
+                crc = crc32(part, crc)
+                self._hash.update(part)
+                self._file.write(part)
+            self._records.setdefault(column, {})[len(self.keys)] = (self.bytes, size, crc)
+            self.bytes += BLOCK + size + padding(size)
+        self.keys.append(key)
+
+    def finish(self) -> tuple[str, str]:
+        """Close tar and index durably; returns the sha256 of each."""
+        end = bytes(2 * BLOCK)
+        self._file.write(end)
+        self._hash.update(end)
+        self.bytes += len(end)
+        self._file.close()
+        sync(self.tar)
+        with self.index.open("xb") as file:
+            np.lib.format.write_array(file, self._table(), version=(1, 0), allow_pickle=False)
+        sync(self.index)
+        return self._hash.hexdigest(), hashlib.sha256(self.index.read_bytes()).hexdigest()
+
+    def close(self) -> None:
+        """Let go of the file; without `finish` before it, the shard is not whole."""
+        self._file.close()
+
+    def _table(self) -> np.ndarray:
+        columns = sorted(self._records)
+        table = np.zeros(len(self.keys), index_dtype(max(map(len, self.keys)), columns))
+        table["key"] = self.keys
+        for column in columns:
+            records = self._records[column]
+            table[column] = [records.get(row, MISSING) for row in range(len(self.keys))]
+        return table
+
+
+def index_dtype(key_bytes: int, columns: list[str]) -> np.dtype[np.void]:
+    """One row of an index: a sample's key and, for each column, the record's offset, its payload's size and its crc."""
+    return np.dtype([("key", f"S{key_bytes}"), *((column, RECORD) for column in columns)])
