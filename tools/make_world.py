@@ -1,0 +1,62 @@
+"""Make a synthetic world of water occurrence, in folders of GeoTIFF as Earth Engine would export them.
+
+    python tools/make_world.py OUT --tiles 2000 --seed 7
+
+No tile shows a real place. `OUT/world.json` says so, and what was drawn in each tile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from waterscape.errors import run_command
+from waterscape.options import parse
+from waterscape.sources.world_export import write_world
+
+
+@dataclass(frozen=True)
+class Command:
+    """Make a synthetic world of water occurrence tiles (256x256 pixels of 100 m)."""
+
+    out: tyro.conf.Positional[Path]
+    """The directory to make."""
+    tiles: int = 2000
+    """How many tiles."""
+    seed: int = 0
+    """Which world: the same seed and number of tiles give the same bytes."""
+    visualised: bool = False
+    """Write three equal 8-bit bands of 0-255, as visualize(min 0, max 100) exports them, not one of 0-100 percent."""
+    replace: bool = False
+    """Replace the synthetic world that stands there."""
+    processes: int = os.cpu_count() or 1
+    """How many processes share the work. What is written does not depend on it."""
+
+
+def main() -> int:
+    """Run the command line."""
+    command = parse(Command, sys.argv[1:], "make_world.py")
+    began = time.monotonic()
+    facts = write_world(
+        command.out,
+        command.tiles,
+        command.seed,
+        visualised=command.visualised,
+        replace=command.replace,
+        processes=command.processes,
+    )
+    seconds = time.monotonic() - began
+    drawn = Counter(entry["setting"] for entry in facts["files"])
+    print(", ".join(f"{name} {count}" for name, count in drawn.most_common()))
+    print(f"{command.out}: {command.tiles} synthetic tiles in {seconds:.1f} s, {command.tiles / seconds:.0f}/s")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

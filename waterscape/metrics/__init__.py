@@ -1,0 +1,1 @@
+"""What pictures and models are worth, in numbers."""

@@ -1,0 +1,1 @@
+"""Where samples come from: exports on disk, services on the web, and a synthetic world."""
