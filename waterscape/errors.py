@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -24,7 +25,9 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         sys.stderr.close()
         code = 0
     except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        who = "error" if rank == "0" else f"error in process {rank}"
+        print(f"{who}: {' '.join(str(error).split())}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

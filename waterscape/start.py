@@ -13,6 +13,7 @@ from torch import nn
 from waterscape import models
 from waterscape.data.batches import ShardSet
 from waterscape.data.manifest import Manifest
+from waterscape.embedded import provide
 from waterscape.errors import UserError
 from waterscape.options import parse
 from waterscape.pages.curves import draw_curves
@@ -35,6 +36,7 @@ def start_training(model: str, preset: str, arguments: list[str]) -> int:
     processes = Processes(run.processes, run.precision, run.out, tensorboard=run.tensorboard)
     title = f"{model}:{preset}"
 
+    provide(run.data, processes)
     manifest = Manifest.load(run.data)
     check_inputs(recipe, manifest)
     networks, starts = starting_networks(recipe, run, started)
@@ -52,7 +54,9 @@ def start_training(model: str, preset: str, arguments: list[str]) -> int:
     shards = ShardSet(run.data, "train")
     held_out = ShardSet(run.data, "valid" if "valid" in manifest.splits else "train")
     learner = Learner(recipe, run, networks, processes, len(shards))
-    marks = {"synthetic": "true", "model": title, "run": str(run.out)}
+    if manifest.facts.get("synthetic"):
+        title += " on synthetic tiles"
+    marks = {"synthetic": "true", "model": f"{model}:{preset}", "run": str(run.out)}
     exhibit = Exhibit(held_out, run.held_out, run.out / "pictures", marks)
 
     def draw_views(out: Path, images: int) -> None:

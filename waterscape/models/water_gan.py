@@ -47,9 +47,11 @@ class Generator(nn.Module):
         self.dense = nn.Sequential(
             nn.Linear(LATENT + 16 + 256, 256), nn.LeakyReLU(0.2), nn.Linear(256, 256 * width), nn.LeakyReLU(0.2)
         )
-        self.coarse = nn.Sequential(_conv(width + 1, 2 * width), _double(2 * width, width))
-        self.middle = nn.Sequential(_conv(width + 1, width), _double(width, width // 2))
-        self.fine = nn.Sequential(_conv(width // 2 + 1, width // 2), nn.Conv2d(width // 2, 1, 3, padding=1))
+        # Pixels are doubled, then convolved: transposed convolutions left stripes (Odena 2016,
+        # doi:10.23915/distill.00003).
+        self.coarse = nn.Sequential(_conv(width + 1, 2 * width), nn.Upsample(scale_factor=2))
+        self.middle = nn.Sequential(_conv(2 * width + 1, width), nn.Upsample(scale_factor=2))
+        self.fine = nn.Sequential(_conv(width + 1, width // 2), nn.Conv2d(width // 2, 1, 3, padding=1))
 
     def forward(self, drawn: Tensor, latent: Tensor, kind: Tensor) -> Tensor:
         half, quarter = F.avg_pool2d(drawn, 2), F.avg_pool2d(drawn, 4)
@@ -90,10 +92,6 @@ class Discriminator(nn.Module):
 
 def _conv(before: int, after: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2))
-
-
-def _double(before: int, after: int) -> nn.Module:
-    return nn.Sequential(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
 
 
 @dataclass(frozen=True)
@@ -226,5 +224,7 @@ def _accuracy(on_true: Tensor, on_false: Tensor) -> Tensor:
 
 PRESETS = {
     "reference": WaterGAN(),
-    "recommended": WaterGAN(first_moment=0.0, mismatched=0.5, gradient_penalty=1.0, half_life_images=5000, turns=True),
+    "recommended": WaterGAN(
+        learning_rate=1e-3, first_moment=0.0, mismatched=0.5, gradient_penalty=1.0, half_life_images=5000, turns=True
+    ),
 }

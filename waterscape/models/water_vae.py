@@ -28,16 +28,12 @@ LATENT = 16
 class Encoder(nn.Module):
     """Tile (N 1 64 64, 0..1) → mean and log-variance of its latent vector (N 16 each)."""
 
-    def __init__(self, widths: tuple[int, ...], normed: bool) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 1
         for number, width in enumerate(widths):
-            layers += [
-                nn.Conv2d(before, width, 3, stride=2 - number % 2, padding=1),
-                *_normed(width, normed),
-                nn.ReLU(),
-            ]
+            layers += [nn.Conv2d(before, width, 3, stride=2 - number % 2, padding=1), nn.ReLU()]
             before = width
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * before, 128), nn.ReLU())
         self.mean = nn.Linear(128, LATENT)
@@ -51,14 +47,14 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latent vector (N 16) → tile (N 1 64 64, 0..1)."""
 
-    def __init__(self, widths: tuple[int, ...], normed: bool) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         before = widths[-1]
         layers: list[nn.Module] = [nn.Linear(LATENT, 16 * before), nn.ReLU(), nn.Unflatten(1, (before, 4, 4))]
         for number, width in enumerate(reversed(widths)):
             stride = 1 + number % 2
             up = nn.ConvTranspose2d(before, width, 3, stride=stride, padding=1, output_padding=stride - 1)
-            layers += [up, *_normed(width, normed), nn.ReLU()]
+            layers += [up, nn.ReLU()]
             before = width
         # The source's text gives this layer stride 2, which would make 128×128.
         self.body = nn.Sequential(*layers, nn.ConvTranspose2d(before, 1, 3, padding=1), nn.Sigmoid())
@@ -68,18 +64,12 @@ class Decoder(nn.Module):
         return image
 
 
-def _normed(width: int, normed: bool) -> list[nn.Module]:
-    return [nn.GroupNorm(max(1, width // 8), width)] if normed else []
-
-
 @dataclass(frozen=True)
 class WaterVAE(Recipe):
     """Options of the water VAE."""
 
     widths: tuple[int, ...] = (8, 8, 16, 16, 32, 32, 64, 64)
     """Channels of the encoder's eight convolutions; the decoder's are the reverse."""
-    normed: bool = False
-    """Group normalisation after each convolution."""
     learning_rate: float = 1e-3
     """Of Adam."""
     warm_up_images: int = 0
@@ -100,8 +90,8 @@ class WaterVAE(Recipe):
 
     def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
         return {
-            "encoder": glorot(Encoder(self.widths, self.normed)),
-            "decoder": glorot(Decoder(self.widths, self.normed)),
+            "encoder": glorot(Encoder(self.widths)),
+            "decoder": glorot(Decoder(self.widths)),
         }
 
     def phases(self) -> tuple[Phase, ...]:
@@ -161,6 +151,6 @@ class WaterVAE(Recipe):
 PRESETS = {
     "reference": WaterVAE(),
     "recommended": WaterVAE(
-        normed=True, l2_dense=0, l2_transposed=0, free_nats=0.25, turns=True, warm_up_images=1000
+        learning_rate=2e-3, warm_up_images=1000, l2_dense=0, l2_transposed=0, free_nats=0.25, turns=True
     ),
 }

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+YOUNG = 0.05
+"""The longest half-life, as a share of the run so far (Karras 2020, arXiv:2006.06676, calls it the EMA ramp-up)."""
+
 
 class Averages:
     """The averages of some networks; `half_lives` in images by network name. Buffers are copied, not averaged."""
@@ -21,10 +24,13 @@ class Averages:
         self.shown = {name: copy.deepcopy(network).requires_grad_(False) for name, network in self.networks.items()}
 
     @torch.no_grad()
-    def update(self, batch: int) -> None:
-        """Move each average towards the weights after a step of `batch` images."""
+    def update(self, batch: int, images: int) -> None:
+        """Move each average towards the weights after a step of `batch` images, the last of `images`.
+
+        The half-life is at most a twentieth of the run so far, so that the first, poor weights are soon forgotten.
+        """
         for name, network in self.networks.items():
-            weight = 1 - 0.5 ** (batch / self.half_lives[name])
+            weight = 1 - 0.5 ** (batch / min(self.half_lives[name], YOUNG * images))
             average = self.shown[name]
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
             for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):

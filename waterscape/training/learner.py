@@ -51,8 +51,8 @@ class Learner:
                     losses[name if len(self.phases) == 1 else f"{phase.name}: {name}"] = value
                 for name in phase.trains:
                     self.optimizers[name].step()
-        self.averages.update(count)
         self.images += count
+        self.averages.update(count, self.images)
         self.steps += 1
         return losses
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class Processes:
         for name, network in networks.items():
             if name not in trained:
                 self.accelerator.prepare_model(network.requires_grad_(False).eval(), evaluation_mode=True)
-        return {name: self.accelerator.prepare_model(networks[name].requires_grad_(True)) for name in trained}
+        with warnings.catch_warnings():  # torch 2.13 renames the option above, with a successor that does less
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+            return {name: self.accelerator.prepare_model(networks[name].requires_grad_(True)) for name in trained}
 
     @contextlib.contextmanager
     def unsynchronised(self, networks: Sequence[nn.Module]) -> Iterator[None]:

@@ -39,7 +39,7 @@ class Run:
     """Directory of shards. Left out: a synthetic world, made and packed once."""
     images: int = _free(100_000)
     """How long: images consumed in all, rounded up to whole batches. May be raised later to go on."""
-    batch: int = 64
+    batch: int = 32
     """Images a step, over all processes together."""
     micro_batch: int | None = None
     """Images at a time in one process; a smaller one needs less memory."""
