@@ -3,7 +3,8 @@
 Ours: `Batches` in shuffled order, crc on, at the best of 1 and 2 threads. Peer: one PNG file a tile (Pillow's default
 compression), decoded by Pillow to uint8 without the detour by RGB and float that torchvision takes, shuffled by the
 `DataLoader` of torch at the best of 0, 1 and 2 workers, which stay alive. Both deliver uint8 batches of equal size. The
-column of 64 pixels is compared with a folder of 64-pixel PNG, not with 256-pixel ones made smaller.
+column of 64 pixels is compared twice: with the folder of the same tiles, 256-pixel PNG that the peer makes smaller by
+box means as it reads (`imagefolder64`), and with a second folder of ready 64-pixel PNG (`imagefolder64-ready`).
 
 Limit: `pread` of the same tars from end to end and crc32 of the bytes, by as many threads as ours, at the best of three
 chunk sizes, into one buffer that stays in the cache; told in records of the column a second. Everything lies in the
@@ -49,13 +50,12 @@ def figures() -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
             write_tiles(root)
-            ours, peer, limit = measure(root, "occurrence.npy", 256)
+            ours, peer, limit = measure(root, "occurrence.npy", 256, 256)
             yield Figure("B1", "imagefolder", float(np.median(ours / peer)), ">=", 30)
             yield Figure("B1", "limit", float(np.median(ours / limit)), ">=", 0.6)
-            small, peer64, _ = measure(root, "occurrence64.npy", 64)
-            yield Figure("B1", "imagefolder64", float(np.median(small / peer64)), ">=", 60)
-            ratio = np.median(small) / np.median(peer)
-            note(f"B1 64 px from shards against the folder of 256-pixel PNG, made smaller at no cost: {ratio:.0f}")
+            for name, stored in (("imagefolder64", 256), ("imagefolder64-ready", 64)):
+                ours, peer, _ = measure(root, "occurrence64.npy", 64, stored)
+                yield Figure("B1", name, float(np.median(ours / peer)), ">=", 60)
     finally:
         torch.set_num_threads(torch_threads)
 
@@ -80,10 +80,10 @@ def write_tiles(root: Path) -> None:
         note(f"B1 {TILES} synthetic tiles of {size} px, {np.mean(stored) / 1024:.1f} KiB each as PNG")
 
 
-def measure(root: Path, column: str, size: int) -> NDArray[np.float64]:
-    """Images a second of ours, the peer and the limit (3 × rounds), for tiles of `size` pixels."""
-    shards, folder = ShardSet(root / "shards", "train"), root / f"png{size}"
-    check_same_tiles(shards, column, folder)
+def measure(root: Path, column: str, size: int, stored: int) -> NDArray[np.float64]:
+    """Images a second of ours, the peer and the limit (3 × rounds), for tiles of `size` pixels; PNG of `stored`."""
+    shards, folder = ShardSet(root / "shards", "train"), root / f"png{stored}"
+    check_same_tiles(shards, column, folder, size)
     threads = best({count: Ours(shards, column, size, count) for count in (1, 2)}, f"{size} px, ours, threads")
     workers = best({count: Peer(folder, size, count) for count in (0, 1, 2)}, f"{size} px, ImageFolder, workers")
     chunk = best({chunk: Limit(shards, column, chunk, threads) for chunk in CHUNKS}, f"{size} px, limit, bytes a read")
@@ -132,8 +132,9 @@ class Ours:
 class Folder(Dataset[tuple[torch.Tensor, int]]):
     """A folder for each class, a PNG for each tile."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, size: int) -> None:
         self.files = [(str(path), 0) for path in sorted(root.glob("*/*.png"))]
+        self.size = size
 
     def __len__(self) -> int:
         return len(self.files)
@@ -141,7 +142,8 @@ class Folder(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
         path, label = self.files[number]
         with Image.open(path) as picture:
-            return torch.from_numpy(np.array(picture))[None], label
+            small = picture if picture.width == self.size else picture.reduce(picture.width // self.size)
+            return torch.from_numpy(np.array(small))[None], label
 
 
 class Peer:
@@ -149,7 +151,9 @@ class Peer:
 
     def __init__(self, root: Path, size: int, workers: int) -> None:
         alive = workers > 0
-        self.loader = DataLoader(Folder(root), BATCH[size], shuffle=True, num_workers=workers, persistent_workers=alive)
+        self.loader = DataLoader(
+            Folder(root, size), BATCH[size], shuffle=True, num_workers=workers, persistent_workers=alive
+        )
 
     def __call__(self) -> float:
         """One turn: an epoch."""
@@ -190,8 +194,9 @@ class Limit:
             crc32(memory[: os.preadv(descriptor, [memory], offset)])
 
 
-def check_same_tiles(shards: ShardSet, column: str, folder: Path) -> None:
+def check_same_tiles(shards: ShardSet, column: str, folder: Path, size: int) -> None:
     """Both sides deliver the same pictures, or there is nothing to compare."""
-    pictures = Folder(folder)
+    pictures = Folder(folder, size)
     for number in range(0, TILES, 100):
-        np.testing.assert_array_equal(shards.read(number)[column], pictures[number][0][0].numpy())
+        # Two ways to round a mean of 16 pixels.
+        np.testing.assert_allclose(shards.read(number)[column], pictures[number][0][0].numpy(), rtol=0, atol=1)

@@ -1,8 +1,8 @@
 """B11: what the engine's step costs beyond a bare loop, written by hand, of the same model.
 
-Ours: `water_vae:reference` as `waterscape train` runs it: batches read live from shards with their checksums, counter-based
-draws, rates, ledger, sums of losses. Peer and limit: forward, loss, backward and optimizer alone, on tensors that already
-lie in memory. In turn in one process, the same number of threads and the same batch.
+Ours: `water_vae:reference` as `waterscape train` runs it: batches read live from shards with their checksums,
+counter-based draws, rates, ledger, sums of losses. Peer and limit: forward, loss, backward and optimizer alone, on
+tensors that already lie in memory. In turn in one process, the same number of threads and the same batch.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts: small networks on few cores only wait for more
+
 import pytest
 from programs import ROOT, write_tiles
 

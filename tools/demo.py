@@ -30,7 +30,7 @@ class Demo:
     """Where everything goes."""
     tiles: int = 1_600
     """Tiles of the synthetic world."""
-    vae_images: int = 20_000
+    vae_images: int = 24_000
     """Images that the VAE is trained on."""
     gan_images: int = 16_000
     """Images that the GAN is trained on."""
@@ -55,9 +55,11 @@ def main() -> None:
 
 
 def lengths(images: int) -> list[object]:
-    """How long to train, with ten pictures on the way."""
+    """How long to train, in small batches so that there are many steps, with ten pictures on the way."""
     every = images // 10
     return [
+        "--batch",
+        16,
         "--images",
         images,
         "--report-every",

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from programs import finish, start
+from programs import run
 
 from waterscape import models
 from waterscape.data.batches import ShardSet
@@ -15,9 +15,9 @@ def gan(tiles, tmp_path_factory):
     directory = tmp_path_factory.mktemp("gan")
     words = ["--data", tiles, "--batch", 32, "--held-out", 0, "--no-tensorboard", "--picture-every", 10**6]
     words += ["--checkpoint-every", 10**6]
-    finish(start(1, "train", "water_vae", "--out", directory / "vae", "--images", 6400, *words))
+    run("train", "water_vae", "--out", directory / "vae", "--images", 6400, *words)
     more = ["--start", f"vae={directory / 'vae'}", "--width", 16, "--learning-rate", 5e-4, "--images", 4800]
-    finish(start(1, "train", "water_gan", "--out", directory / "gan", *more, *words))
+    run("train", "water_gan", "--out", directory / "gan", *more, *words)
     return models.load(directory / "gan")
 
 

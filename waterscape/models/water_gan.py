@@ -225,6 +225,6 @@ def _accuracy(on_true: Tensor, on_false: Tensor) -> Tensor:
 PRESETS = {
     "reference": WaterGAN(),
     "recommended": WaterGAN(
-        learning_rate=1e-3, first_moment=0.0, mismatched=0.5, gradient_penalty=1.0, half_life_images=5000, turns=True
+        learning_rate=4e-4, mismatched=0.25, gradient_penalty=3.0, half_life_images=5000, turns=True
     ),
 }
