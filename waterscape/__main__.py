@@ -15,6 +15,7 @@ USAGE = """usage: waterscape VERB …
   list    [--json]                  models, presets, parameters of each network
   train   MODEL[:PRESET] …          train, or resume: the same command again (train MODEL --help lists the options)
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
+  shards  WORD DIR                  check, info, plan, repair, index: look after a set of shards
 
 waterscape VERB --help says more."""
 
@@ -26,7 +27,12 @@ def main() -> None:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
-    verbs: dict[str, Callable[[list[str]], int]] = {"list": list_models, "train": train, "sample": sample}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "list": list_models,
+        "train": train,
+        "sample": sample,
+        "shards": shards,
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2
@@ -95,6 +101,13 @@ def sample(arguments: list[str]) -> int:
         print(path)
     processes.close()
     return 0
+
+
+def shards(arguments: list[str]) -> int:
+    """`waterscape shards check|info|plan|repair|index DIR`."""
+    from waterscape.pages import shards_verbs
+
+    return shards_verbs.dispatch(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""What `waterscape shards plan` counts, against what the reader itself then reads."""
+
+import numpy as np
+import pytest
+from small_set import write_set
+
+from waterscape.data.batches import Batches, ShardSet
+from waterscape.data.epoch import count_epoch
+from waterscape.data.order import Order
+from waterscape.data.shards import column_names
+from waterscape.errors import UserError
+from waterscape.pages.shards_verbs import dispatch
+
+
+@pytest.mark.parametrize(("processes", "batch"), [(1, 4), (2, 5), (3, 7), (7, 7), (4, 64)])
+def test_the_plan_is_what_the_reader_reads(water, processes, batch):
+    shards = ShardSet(water, "train")
+    epoch = count_epoch(shards, processes=processes, batch=batch, seed=5, columns=["label.npy"])
+    assert epoch.read_once
+    assert epoch.images.sum() == 33
+    assert epoch.bytes.tolist() == (epoch.images * 1024).tolist()  # a header and one block of payload each
+    if batch <= 33:
+        for rank in range(processes):
+            order = Order(shards.counts, seed=5)
+            numbers = range(0, 99, batch)  # beyond the epoch's end, as training reads
+            reader = Batches(
+                shards, ["label.npy"], batch=batch, order=order, rank=rank, world=processes, stop=batch * len(numbers)
+            )
+            mine = [
+                (int(n), key) for loaded in reader for n, key in zip(loaded.numbers, loaded.keys, strict=True) if n < 33
+            ]
+            assert len(mine) == epoch.images[rank]
+            assert len({key.split("/")[0] for _, key in mine}) == epoch.shards[rank]
+
+
+def test_bytes_are_those_of_all_records(water):
+    shards = ShardSet(water, "train")
+    epoch = count_epoch(shards, processes=2, batch=8)
+    assert epoch.bytes.sum() == sum(shard.bytes - 1024 for shard in shards.shards)
+    assert {"json", "jpg"} < set(column_names(shards.indexes[0]))
+
+
+def test_fewer_shards_than_processes(tmp_path):
+    write_set(tmp_path / "one", samples=23, samples_per_shard=100)
+    epoch = count_epoch(ShardSet(tmp_path / "one", "train"), processes=6, batch=6)
+    assert epoch.shards.tolist() == [1] * 6
+    assert np.ptp(epoch.images) <= 1
+    assert epoch.steps == pytest.approx(19 / 6)
+
+
+def test_a_batch_that_starves_a_process_is_refused(water):
+    with pytest.raises(UserError, match="a batch of 3 images leaves 1 of 4 processes without: use 4 or more"):
+        count_epoch(ShardSet(water, "train"), processes=4, batch=3)
+
+
+def test_the_verb_tells_ranks_and_nodes(water, capsys):
+    assert dispatch(["plan", str(water), "--processes", "4", "--batch", "8", "--nodes", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "an epoch is 4.12 steps" in text
+    assert "node 1:" in text
+    assert "every sample of the epoch is read exactly once" in text
+    with pytest.raises(UserError, match="evenly"):
+        dispatch(["plan", str(water), "--processes", "4", "--batch", "8", "--nodes", "3"])

@@ -1,0 +1,88 @@
+"""Whether a member of a tar may stand in a shard, judged by its name and the first bytes of its payload."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import numpy as np
+
+from waterscape.data.manifest import Column
+from waterscape.data.shard import COLUMN, KEY, KINDS, npy_header
+from waterscape.data.walk import KEPT
+
+MOST_PIXELS = 1 << 27  # of a photo: 400 MB once it is decoded
+SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers of a frame's size (ITU T.81, table B.1)
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+
+
+def name_faults(name: str) -> list[str]:
+    """What forbids a member of this name: a path, an extension that is not data, a key that is none."""
+    if name.startswith(("/", "\\")) or ":" in name:
+        return ["an absolute path: nothing outside of the tar may be named"]
+    if ".." in name.replace("\\", "/").split("/"):
+        return ["a path that leads out with '..'"]
+    key, _, column = name.partition(".")
+    if not COLUMN.fullmatch(column):
+        return [f"a forbidden extension: only {', '.join('.' + ending for ending in KEPT)} are data"]
+    return [] if KEY.fullmatch(key) else ["its key is not of letters, digits, '-' and '_'"]
+
+
+def payload_faults(name: str, size: int, head: bytes, column: Column | None) -> list[str]:
+    """What is wrong with a payload of `size` bytes that begins with `head`; `column`: what the manifest promises."""
+    ending = name.rpartition(".")[2]
+    if ending == "npy" and column is not None and column.dtype is not None and column.shape is not None:
+        expected = npy_header(column.dtype, column.shape)
+        if not head.startswith(expected):
+            return _array(size, head) or [f"its array is not {column.dtype} {column.shape}, as the manifest says"]
+        return _length(size, len(expected), column.dtype, column.shape)
+    if ending == "npy":
+        return _array(size, head)
+    if ending == "json":
+        return _json(size, head)
+    return _jpeg(head)
+
+
+def _array(size: int, head: bytes) -> list[str]:
+    stream = io.BytesIO(head)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            return ["its .npy header is not of version 1.0"]
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # whatever Python's own parser and tokenizer raise
+        return [f"its .npy header is unreadable ({str(error).splitlines()[0][:80]})"]
+    if fortran_order or dtype.kind not in KINDS or dtype.itemsize > 8:
+        return [f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read"]
+    return _length(size, stream.tell(), dtype.str, shape)
+
+
+def _length(size: int, start: int, dtype: str, shape: tuple[int, ...]) -> list[str]:
+    expected = start + math.prod(shape) * np.dtype(dtype).itemsize
+    return [] if size == expected else [f"{size} bytes, where its .npy header asks for {expected}"]
+
+
+def _json(size: int, head: bytes) -> list[str]:
+    if len(head) < size:
+        return [f"a JSON of {size} bytes: more than {len(head)} are not read"]
+    try:
+        value = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        return [f"its JSON is unreadable ({str(error)[:80]})"]
+    return [] if isinstance(value, dict) else ["its JSON is no object"]
+
+
+def _jpeg(head: bytes) -> list[str]:
+    if not head.startswith(b"\xff\xd8"):
+        return ["it is no JPEG"]
+    place = 2
+    while place + 9 <= len(head) and head[place] == 0xFF:
+        marker = head[place + 1]
+        if marker in SIZES:
+            height, width = (int.from_bytes(head[place + at : place + at + 2], "big") for at in (5, 7))
+            if height * width > MOST_PIXELS:
+                return [f"a photo of {width} × {height} pixels: more than {MOST_PIXELS} are not decoded"]
+            return []
+        length = 0 if marker in WITHOUT_LENGTH else int.from_bytes(head[place + 2 : place + 4], "big")
+        place += 2 + length
+    return []

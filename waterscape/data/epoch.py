@@ -1,0 +1,93 @@
+"""What each process reads in an epoch, counted sample by sample from the order that training follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterscape.data.order import Order
+from waterscape.data.plan import part
+from waterscape.data.shard import BLOCK
+from waterscape.data.shards import ShardSet, column_names
+from waterscape.errors import UserError
+
+AT_ONCE = 1 << 20  # positions located together
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The first epoch of a run: arrays have one entry a process."""
+
+    samples: int
+    batch: int
+    images: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    """Of the records read."""
+    shards: NDArray[np.int64]
+    """Shards that a process reads from."""
+    per_step: NDArray[np.int64]
+    """Images of each step."""
+    read_once: bool
+    """Every sample of the split is read exactly once, by one process."""
+
+    @property
+    def steps(self) -> float:
+        """Length of an epoch; the stream runs on over its end, so it need not be a whole number."""
+        return self.samples / self.batch
+
+
+def count_epoch(
+    shards: ShardSet, *, processes: int, batch: int, seed: int = 0, columns: Sequence[str] | None = None
+) -> Epoch:
+    """Follow `Order` and `part` through one epoch.
+
+    Args:
+        shards: the split that is read.
+        processes: of the run.
+        batch: images of the global batch.
+        seed: of the order.
+        columns: that are read; None: all.
+
+    Raises:
+        UserError: no such column; no process; a batch that leaves processes without an image.
+    """
+    if processes < 1:
+        raise UserError(f"{processes} processes cannot train: give 1 or more")
+    if batch < processes:
+        idle = processes - batch
+        raise UserError(
+            f"a batch of {batch} images leaves {idle} of {processes} processes without: use {processes} or more"
+        )
+    for column in columns or ():
+        shards.column(column)
+    order = Order(shards.counts, seed)
+    sizes = np.concatenate([_record_bytes(index, columns) for index in shards.indexes])
+    firsts = np.cumsum(shards.counts) - shards.counts
+    per_step = np.array([len(part(batch, rank, processes)) for rank in range(processes)], np.int64)
+    owner = np.repeat(np.arange(processes), per_step)
+    reads = np.zeros(order.total, np.int64)
+    images, read = np.zeros(processes, np.int64), np.zeros(processes, np.int64)
+    seen = np.zeros((processes, len(shards.counts)), bool)
+    for start in range(0, order.total, AT_ONCE):
+        count = min(AT_ONCE, order.total - start)
+        rank = owner[(start + np.arange(count)) % batch]
+        shard, row = order.locate(start, count)
+        number = firsts[shard] + row
+        np.add.at(reads, number, 1)
+        images += np.bincount(rank, minlength=processes)
+        np.add.at(read, rank, sizes[number])
+        seen[rank, shard] = True
+    return Epoch(order.total, batch, images, read, seen.sum(axis=1), per_step, bool((reads == 1).all()))
+
+
+def _record_bytes(index: NDArray[np.void], columns: Sequence[str] | None) -> NDArray[np.int64]:
+    """Bytes of the records of each sample, headers and padding too."""
+    total = np.zeros(len(index), np.int64)
+    for name in column_names(index):
+        if columns is None or name in columns:
+            size = index[name]["size"]
+            total += np.where(size < 0, 0, BLOCK + size + -size % BLOCK)
+    return total
