@@ -28,11 +28,11 @@ class Demo:
 
     out: Path = Path("demo")
     """Where everything goes."""
-    tiles: int = 1_600
+    tiles: int = 1_200
     """Tiles of the synthetic world."""
-    vae_images: int = 24_000
+    vae_images: int = 16_000
     """Images that the VAE is trained on."""
-    gan_images: int = 16_000
+    gan_images: int = 12_000
     """Images that the GAN is trained on."""
 
 

@@ -19,6 +19,7 @@ from waterscape.options import parse
 from waterscape.pages.curves import draw_curves
 from waterscape.pages.strip import draw_strip
 from waterscape.recipe import Recipe
+from waterscape.training import checkpoint
 from waterscape.training.engine import train
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
@@ -104,7 +105,7 @@ def starting_networks(recipe: Recipe, run: Run, started: Mapping[str, Path]) -> 
     """
     facts: Facts = {}
     starts = {}
-    resumed = (run.out / "checkpoints").is_dir()
+    resumed = bool(started) and checkpoint.newest(run.out / "checkpoints") is not None
     for name, path in started.items():
         if resumed:
             facts[name] = read_run(run.out)["starts"][name]

@@ -133,6 +133,20 @@ def test_a_wrong_number_of_processes_is_refused(tiles, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_a_whole_checkpoint_starts_again_from_the_runs_it_named(tiles, tmp_path):
+    run(*words(tiles, tmp_path / "vae", "--images", 320))
+    gan = ["train", "water_gan", "--data", tiles, "--start", f"vae={tmp_path / 'vae'}", "--width", 8, "--batch", 16]
+    gan += ["--images", 32, "--no-tensorboard", "--held-out", 0]
+    for name in ("whole", "broken"):
+        run(*gan, "--out", tmp_path / name)
+    for state in (tmp_path / "broken" / "checkpoints").glob("*/state.json"):
+        state.write_text("{")
+    with pytest.warns(UserWarning, match="passed over"):
+        run(*gan, "--out", tmp_path / "broken")
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert read_ledger(tmp_path / "whole") == read_ledger(tmp_path / "broken")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_gan_killed_and_resumed_is_bitwise_the_same(tiles, tmp_path):

@@ -139,7 +139,7 @@ def settle(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
                 f"{out} holds a run with other options: {'; '.join(differences)}. Give the same ones to resume it, "
                 "or another --out"
             )
-        facts = {**facts, "starts": before["starts"], "history": before["history"] + facts["history"]}
+        facts = {**facts, "history": before["history"] + facts["history"]}
     write_text(out / "run.json", json.dumps(facts, indent=1, default=str) + "\n")
     return facts
 
