@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GROUND = {"data", "sources", "recipe", "randomness", "errors", "durable", "sheet", "options"}
-FLOORS = [GROUND, {"training", "nn"}, {"models", "metrics", "earthengine", "cluster"}, {"pages"}, {"__main__", "start", "embedded"}]
+FLOORS = [
+    GROUND,
+    {"training", "nn"},
+    {"models", "metrics", "earthengine", "cluster"},
+    {"pages"},
+    {"__main__", "start", "embedded"},
+]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted((ROOT / "waterscape").rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """Make a synthetic world of water occurrence, in folders of GeoTIFF as Earth Engine would export them.
 
     python tools/make_world.py OUT --tiles 2000 --seed 7
+    python tools/make_world.py OUT --lakes-at 45,60,70,78
 
 No tile shows a real place. `OUT/world.json` says so, and what was drawn in each tile.
 """
@@ -13,12 +14,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from waterscape.errors import run_command
-from waterscape.options import parse
+from waterscape.options import comma_separated, parse
 from waterscape.sources.world_export import write_world
+from waterscape.sources.world_lakes import write_lakes
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Command:
     """Which world: the same seed and number of tiles give the same bytes."""
     visualised: bool = False
     """Write three equal 8-bit bands of 0-255, as visualize(min 0, max 100) exports them, not one of 0-100 percent."""
+    lakes_at: Annotated[tuple[float, ...], comma_separated(float, "LATITUDE,...")] = ()
+    """Instead of all this, circular lakes at these latitudes, in tiles in degrees, which are stretched in the north."""
     replace: bool = False
     """Replace the synthetic world that stands there."""
     processes: int = os.cpu_count() or 1
@@ -43,6 +48,10 @@ def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "make_world.py")
     began = time.monotonic()
+    if command.lakes_at:
+        tiles = write_lakes(command.out, command.lakes_at, replace=command.replace)
+        print(f"{command.out}: {tiles} synthetic tiles of circular lakes in {time.monotonic() - began:.1f} s")
+        return 0
     facts = write_world(
         command.out,
         command.tiles,

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from waterscape.errors import UserError
 
 Options = TypeVar("Options")
+Number = TypeVar("Number", int, float)
 
 
 def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Options:
@@ -30,6 +32,17 @@ def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Option
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(f"{program} has no option {word}{meant}; it has {', '.join(known)}")
     return parsed
+
+
+def comma_separated(kind: type[Number], metavar: str) -> PrimitiveConstructorSpec[tuple[Number, ...]]:
+    """How a command line writes a tuple of numbers, 256,64: to be put into `Annotated`."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: tuple(kind(word) for word in words[0].split(",")),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
+        str_from_instance=lambda value: [",".join(str(part) for part in value)],
+    )
 
 
 def _names(kind: Any) -> Iterator[str]:

@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from programs import ROOT, run_program
 from PIL import Image
+from programs import ROOT, run_program
 from rasterio.transform import Affine
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError, run_command
 from waterscape.metrics import morphology
-from waterscape.sources.occurrence_pack import Labelling, Packing, pack, reduce
+from waterscape.sources.occurrence_pack import Labelling, Packing, pack
 from waterscape.sources.occurrence_rules import ALL_WATER, EMPTY, SEAM, STRIPE, WRONG_SIZE, Rules
+from waterscape.sources.occurrence_sample import reduce
 
 SIDE = 64
 LABELLING = Labelling(morphology.bodies, morphology.dominant, morphology.CLASSES, morphology.COLUMNS)
@@ -390,6 +391,15 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(command, tmp_path, mes
         (["--processes", 0], "--processes is 0"),
         (["--block-km", 0], "positive number of kilometres"),
         (["--tile-size", 0], "must be 1 or more"),
+        (["--part", "0/2"], "give I/N"),
+        (["--part", "3/2"], "give I/N"),
+        (["--part", "2"], "give I/N"),
+        (["--part", "1/2", "--join"], "exclude each other"),
+        (["--join"], "there are no parts"),
+        (["--true-scale", "--group", "file"], "--group is for tiles without coordinates"),
+        (["--true-scale"], "is in EPSG:32637: --true-scale takes exports in EPSG:4326"),
+        (["--metres-per-pixel", 50], "goes with --true-scale"),
+        (["--true-scale", "--metres-per-pixel", -3], "positive number of metres"),
     ],
 )
 def test_bad_options_are_told_in_one_line(command, export, tmp_path, words, message):

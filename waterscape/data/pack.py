@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -38,7 +39,7 @@ class SetWriter:
         self, out: Path | str, *, facts: Mapping[str, Any], samples_per_shard: int = 1024, replace: bool = False
     ) -> None:
         self.out = Path(out)
-        self.name = self.out.absolute().name or "set"
+        self.name = name_of(self.out)
         self.samples_per_shard = samples_per_shard
         self.replace = replace
         self.samples = 0
@@ -46,8 +47,6 @@ class SetWriter:
         self._open: dict[str, ShardWriter] = {}
         self._shards: list[Shard] = []
         self._columns: dict[str, set[Kind]] = {}
-        if not NAME.fullmatch(self.name):
-            raise UserError(f"{self.out}: a set's name takes letters, digits, '_', '-' and '.' only; name it otherwise")
         if samples_per_shard < 1:
             raise UserError(f"samples per shard: {samples_per_shard} is too few; give 1 or more")
         check_target(self.out, replace=replace)
@@ -126,7 +125,8 @@ class SetWriter:
     def abandon(self) -> None:
         """Remove what was written; after `finish` there is nothing to remove."""
         for writer in self._open.values():
-            writer.close()
+            with contextlib.suppress(OSError):  # of a full disk, on which the rest of the buffer finds no room either
+                writer.close()
         self._open.clear()
         if self._lock is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -156,6 +156,14 @@ class SetWriter:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def name_of(out: Path) -> str:
+    """The name of the set to be. Raises `UserError` where it would not do as the beginning of a shard's name."""
+    name = out.absolute().name or "set"
+    if not NAME.fullmatch(name):
+        raise UserError(f"{out}: a set's name takes letters, digits, '_', '-' and '.' only; name it otherwise")
+    return name
 
 
 def check_target(out: Path, *, replace: bool) -> None:

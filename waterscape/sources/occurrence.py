@@ -8,9 +8,10 @@ seen). Masked pixels are read as 0.
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,28 +21,16 @@ import numpy as np
 from PIL import Image
 
 from waterscape.errors import UserError
+from waterscape.sources.place import Place, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
 SUFFIXES = (".tif", ".tiff", ".png")
 EXPORT_NAME = re.compile(r"(?P<region>.+)-(?P<row>\d{10})-(?P<column>\d{10})")
 SYNTHETIC_MARK = "world.json"  # stands in the folder of a synthetic world's tiles
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tile lies: its CRS and affine transform (a b c d e f: pixel → CRS), and what follows from them."""
-
-    crs: str
-    transform: tuple[float, ...]
-    longitude: float
-    """Degrees east of the centre, -180 to 180."""
-    latitude: float
-    metres_per_pixel: tuple[float, float]
-    """On the ground at the centre, along a row and along a column. Unequal where the projection stretches."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,12 @@ class Tile:
     observed: NDArray[np.bool_] | None
     """H W, False where masked. None where the file knows of no mask."""
     place: Place | None
+    crc: int = 0
+    """Of the pixels as the files hold them, by which a second reading is known to have found the same."""
+    covered: NDArray[np.bool_] | None = None
+    """H W, False where the files that the tile was cut from have no pixel. None: they cover all of it."""
+    exported: NDArray[np.uint8] | None = None
+    """The same ground in the pixels of the files, where these are not the tile's own: artefacts run along them."""
 
 
 def find(sources: list[Path]) -> dict[str, Path]:
@@ -145,10 +140,25 @@ def _read_png(path: Path, size: int | None) -> Tile:
         raise UserError(f"{path} cannot be read ({error}): take it out of the folder, or get it again") from error
     if percent is not None and percent.max() > 100:
         raise UserError(f"{path} holds {percent.max()}, above 100: give occurrence in percent")
-    return Tile(1, width, height, percent, None, None)
+    return Tile(1, width, height, percent, None, None, 0 if percent is None else _crc(percent, None))
+
+
+def _crc(percent: NDArray[np.uint8], observed: NDArray[np.bool_] | None) -> int:
+    return zlib.crc32(b"" if observed is None else observed.tobytes(), zlib.crc32(percent.tobytes()))
 
 
 def _read_geotiff(path: Path, size: int | None) -> Tile:
+    with open_geotiff(path) as dataset:
+        place = _place(path, dataset)
+        if size is not None and (dataset.width, dataset.height) != (size, size):
+            return Tile(dataset.count, dataset.width, dataset.height, None, None, place)
+        percent, observed = read_percent(path, dataset)
+        return Tile(dataset.count, dataset.width, dataset.height, percent, observed, place, _crc(percent, observed))
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[Any]:
+    """A GeoTIFF, open, that can be an occurrence tile by its header. Raises `UserError` where it cannot."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -161,18 +171,26 @@ def _read_geotiff(path: Path, size: int | None) -> Tile:
             raise UserError(f"{path} is not a GeoTIFF that can be read: export it again, or take it out") from error
         with dataset:
             _check_bands(path, dataset)
-            place = _place(path, dataset)
-            fits = size is None or (dataset.width, dataset.height) == (size, size)
-            if not fits:
-                return Tile(dataset.count, dataset.width, dataset.height, None, None, place)
-            try:
-                bands = dataset.read()
-                all_valid = all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums)
-                observed = None if all_valid else dataset.dataset_mask() > 0
-            except RasterioError as error:
-                raise UserError(f"{path} is damaged or cut off: export it again, or take it out") from error
-    percent = _percent(path, bands, observed)
-    return Tile(len(bands), percent.shape[1], percent.shape[0], percent, observed, place)
+            yield dataset
+
+
+def read_percent(path: Path, dataset: Any, window: Any = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Pixels of an open GeoTIFF (H W, 0–100 percent, masked 0) and, where it knows of a mask, which were observed.
+
+    Args:
+        path: of the file, for messages.
+        dataset: as `open_geotiff` gives it.
+        window: the part to read (`rasterio.windows.Window`); None: all of it.
+    """
+    from rasterio.errors import RasterioError
+
+    try:
+        bands = dataset.read(window=window)
+        all_valid = all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums)
+        observed = None if all_valid else dataset.dataset_mask(window=window) > 0
+    except RasterioError as error:
+        raise UserError(f"{path} is damaged or cut off: export it again, or take it out") from error
+    return _percent(path, bands, observed), observed
 
 
 def _check_bands(path: Path, dataset: Any) -> None:
@@ -216,36 +234,10 @@ def _percent(path: Path, bands: NDArray[Any], observed: NDArray[np.bool_] | None
 
 
 def _place(path: Path, dataset: Any) -> Place | None:
-    """From CRS and transform, rotated ones too; None where the file has not both."""
-    from pyproj import Geod
-
-    affine = dataset.transform
-    if dataset.crs is None or affine.is_identity:
+    """From CRS and transform; None where the file has not both."""
+    if dataset.crs is None or dataset.transform.is_identity:
         return None
-    crs = dataset.crs.to_string()
-    column, row = dataset.width / 2, dataset.height / 2
-    # the centre, then half a pixel to its left, right, top and bottom
-    pixels = [(column, row), (column - 0.5, row), (column + 0.5, row), (column, row - 0.5), (column, row + 0.5)]
     try:
-        if affine.is_degenerate:
-            raise ValueError("its transform maps all pixels onto a line")
-        longitudes, latitudes = _to_degrees(crs)(
-            [affine.a * x + affine.b * y + affine.c for x, y in pixels],
-            [affine.d * x + affine.e * y + affine.f for x, y in pixels],
-        )
-        if not all(math.isfinite(value) for value in (*longitudes, *latitudes)) or max(map(abs, latitudes)) > 90:
-            raise ValueError("its centre lies outside of the CRS")
+        return locate(dataset.crs.to_string(), dataset.transform, dataset.width, dataset.height)
     except (ValueError, RuntimeError) as error:  # pyproj's errors are RuntimeErrors
         raise UserError(f"{path} cannot be placed on the Earth ({error}): export it again, or take it out") from error
-    ground = Geod(ellps="WGS84").inv(longitudes[1::2], latitudes[1::2], longitudes[2::2], latitudes[2::2])[2]
-    longitude = (longitudes[0] + 180) % 360 - 180
-    return Place(crs, tuple(affine)[:6], longitude, latitudes[0], (ground[0], ground[1]))
-
-
-@cache
-def _to_degrees(crs: str) -> Callable[..., tuple[tuple[float, ...], tuple[float, ...]]]:
-    from pyproj import Transformer
-
-    transform: Callable[..., tuple[tuple[float, ...], tuple[float, ...]]]
-    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
-    return transform

@@ -1,52 +1,42 @@
 """Tiles of water occurrence → shards: judged, split by place, reduced, their water bodies measured and named.
 
 Every tile is read twice: once to judge it and to learn where it lies, since a split needs all places; once to write it.
-The shards' bytes depend on the tiles and the options alone, never on the number of processes.
+The shards' bytes depend on the tiles and the options alone, never on the number of processes or parts.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from tyro.constructors import PrimitiveConstructorSpec
 
 from waterscape.data.pack import SetWriter
 from waterscape.errors import UserError
+from waterscape.options import comma_separated
 from waterscape.randomness import hash64
-from waterscape.sources.occurrence import Place, find, is_synthetic, read, region_and_offsets
+from waterscape.sources.occurrence import find
 from waterscape.sources.occurrence_report import Contact, Summary, notes
-from waterscape.sources.occurrence_rules import REASONS, USUAL_RULES, Rules
-from waterscape.sources.occurrence_survey import SPLITS, Surveyed, checksum, split_up, survey
+from waterscape.sources.occurrence_rules import REASONS, REASONS_OF_CUTS, USUAL_RULES, Rules
+from waterscape.sources.occurrence_sample import sample
+from waterscape.sources.occurrence_survey import SPLITS, File, Source, Surveyed, split_up, survey
 from waterscape.sources.parallel import Workers, progress
+from waterscape.sources.true_scale import Cut, cut_anew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from waterscape.data.manifest import Manifest
     from waterscape.data.shard import Value
-
-Number = TypeVar("Number", int, float)
+    from waterscape.sources.occurrence_survey import Each
 
 REDUCED = 64  # the side that small models see
-
-
-def comma_separated(kind: type[Number], metavar: str) -> PrimitiveConstructorSpec[tuple[Number, ...]]:
-    """How a command line writes a tuple of numbers: 256,64."""
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=metavar,
-        instance_from_str=lambda words: tuple(kind(word) for word in words[0].split(",")),
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
-        str_from_instance=lambda value: [",".join(str(part) for part in value)],
-    )
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,11 @@ class Packing:
     """Shares of train, valid and test."""
     block_km: float = 100.0
     """Side of a block of ground in kilometres."""
+    true_scale: bool = False
+    """Cut exports in degrees (EPSG:4326), which are stretched in the north, anew into tiles of the local UTM zone,
+    whose pixels are as many metres wide as high. Tiles that the files of a region do not cover wholly are dropped."""
+    metres_per_pixel: float | None = None
+    """With --true-scale: of the new tiles. Left out: as the files are from north to south."""
     seed: int = 0
     """Of the split, and of the order in which samples are written."""
     samples_per_shard: int = 1024
@@ -83,6 +78,10 @@ class Packing:
             raise UserError("--split random and --group exclude each other: leave one out")
         if len(self.shares) != len(SPLITS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError(f"--shares {self.shares}: give three of 0 or more that add up to 1, as in 0.8,0.1,0.1")
+        if self.true_scale and self.group is not None:
+            raise UserError("--group is for tiles without coordinates, which --true-scale cannot take: leave one out")
+        if self.metres_per_pixel is not None and not (self.true_scale and self.metres_per_pixel > 0):
+            raise UserError("--metres-per-pixel goes with --true-scale, and is a positive number of metres")
         sizes = set(self.sizes) or {min(REDUCED, self.tile_size)}
         if min(sizes) < 1 or max(sizes) > self.tile_size:
             raise UserError(f"--sizes {sorted(sizes)}: give sides of 1 to {self.tile_size}, which is the --tile-size")
@@ -116,42 +115,70 @@ def pack(
     Raises:
         UserError: bad tiles or options, or no tile left; nothing new stands under `out` then.
     """
-    sizes = packing.stored_sizes()
-    paths = find(list(sources))
-    if any(out.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise UserError(f"{out} lies within the source: choose an --out outside of it")
-    shapes = {split: dict.fromkeys(labelling.classes, 0) for split in SPLITS}
-    contact = Contact()
+    paths = tiles_to_pack(sources, out, packing)
     with (
         SetWriter(out, facts={}, samples_per_shard=packing.samples_per_shard, replace=replace) as writer,
         Workers(processes) as workers,
     ):
-        tiles = sorted(survey(paths, packing.tile_size, packing.rules, workers), key=partial(_shuffled, packing.seed))
-        kept, dropped = _sort_out(tiles, packing)
-        sample = partial(_sample, sizes=sizes, with_mask=any(tile.mask_tells for tile in kept), labelling=labelling)
-        samples = progress(workers.in_order(sample, kept), len(kept), "packing")
-        for tile, (shape, values) in zip(kept, samples, strict=True):
+        judged = judge(
+            paths, packing, lambda name, work, items: list(progress(workers.in_order(work, items), len(items), name))
+        )
+        contact = Contact()
+        shapes = []
+        made = workers.in_order(judged.sampler(packing, labelling), judged.kept)
+        for tile, (shape, values) in zip(judged.kept, progress(made, len(judged.kept), "packing"), strict=True):
             writer.add(tile.split, values)
-            shapes[tile.split][labelling.classes[shape]] += 1
+            shapes.append(shape)
             contact.keep(labelling.classes[shape], _array(values["occurrence.npy"]))
-        for tile in tiles:
-            if tile.reason:
-                contact.drop(tile, packing.tile_size)
-        manifest = writer.finish(**_facts(sources, tiles, packing, labelling), dropped=dropped, shapes=shapes)
-    summary = Summary(len(paths), dropped, shapes, manifest, notes(kept, packing.shares))
-    summary.check()
-    contact.save(out / "contact.png", summary, labelling.classes, synthetic=manifest.facts["synthetic"])
-    return summary
+        return publish(writer, facts_of(sources, judged, shapes, packing, labelling), judged, contact, packing)
 
 
-def _shuffled(seed: int, tile: Surveyed) -> int:
-    """Key of the order in which tiles are written: any stretch of a shard is a fair mixture of the regions."""
-    return hash64(seed, "order of writing", tile.name)
+def tiles_to_pack(sources: Sequence[Path], out: Path, packing: Packing) -> dict[str, Path]:
+    """All tiles by name, once the options are known to be sound. Raises `UserError`."""
+    packing.stored_sizes()
+    paths = find(list(sources))
+    if any(out.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise UserError(f"{out} lies within the source: choose an --out outside of it")
+    return paths
 
 
-def _sort_out(tiles: Sequence[Surveyed], packing: Packing) -> tuple[list[Surveyed], dict[str, int]]:
-    """The tiles to keep, with their splits, and the counts of the others by reason."""
-    dropped = {reason: sum(tile.reason == reason for tile in tiles) for reason in REASONS}
+@dataclass(frozen=True)
+class Judged:
+    """What the first reading of all tiles came to."""
+
+    tiles: list[Surveyed]
+    """In the order of writing."""
+    kept: list[Surveyed]
+    """With their splits, in the order of writing."""
+    dropped: dict[str, int]
+    """Reason → tiles."""
+    regions: dict[str, int]
+    """Region → files."""
+    cut: bool
+    """Whether tiles were cut anew out of the files; else each is a file."""
+
+    def sampler(self, packing: Packing, labelling: Labelling) -> Callable[[Surveyed], tuple[int, dict[str, Value]]]:
+        """Makes a kept tile's class and columns."""
+        with_mask = any(tile.mask_tells for tile in self.kept)
+        return partial(sample, sizes=packing.stored_sizes(), with_mask=with_mask, labelling=labelling)
+
+
+def judge(paths: Mapping[str, Path], packing: Packing, each: Each) -> Judged:
+    """Read all tiles, put them in the order of writing, and sort out which to keep, and for which split.
+
+    Raises:
+        UserError: bad tiles, or none left.
+    """
+    sources: Sequence[Source] = [File(name, path) for name, path in paths.items()]
+    regions = Counter(source.origin()["region"] for source in sources)
+    if packing.true_scale:
+        sources = cut_anew(paths, packing.tile_size, packing.metres_per_pixel, each)
+        if not sources:
+            raise UserError(f"the {len(paths)} files are too small for a tile: give all of a region, or smaller tiles")
+    tiles = survey(sources, packing.tile_size, packing.rules, each)
+    tiles.sort(key=lambda tile: hash64(packing.seed, "order of writing", tile.source.name))  # a fair mixture of regions
+    reasons = REASONS_OF_CUTS if packing.true_scale else REASONS
+    dropped = {reason: sum(tile.reason == reason for tile in tiles) for reason in reasons}
     kept = [tile for tile in tiles if tile.reason is None]
     if not kept:
         told = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count)
@@ -160,7 +187,7 @@ def _sort_out(tiles: Sequence[Surveyed], packing: Packing) -> tuple[list[Surveye
             f"of {len(tiles)} tiles none is left ({told}): most are {width}×{height} pixels, --tile-size is "
             f"{packing.tile_size}; adjust it, or the thresholds"
         )
-    split = split_up(
+    kept = split_up(
         kept,
         group=packing.group,
         split=packing.split,
@@ -168,83 +195,60 @@ def _sort_out(tiles: Sequence[Surveyed], packing: Packing) -> tuple[list[Surveye
         block_km=packing.block_km,
         seed=packing.seed,
     )
-    return split, dropped
+    return Judged(tiles, kept, dropped, dict(regions), packing.true_scale)
 
 
-def _sample(
-    tile: Surveyed, sizes: Sequence[int], with_mask: bool, labelling: Labelling
-) -> tuple[int, dict[str, Value]]:
-    """One tile's class and columns."""
-    again = read(tile.path, sizes[0])
-    occurrence = again.occurrence
-    if occurrence is None or checksum(again) != tile.crc:
-        raise UserError(f"{tile.path} was changed while it was being packed: pack again when nobody writes there")
-    values: dict[str, Value] = {"occurrence.npy": occurrence}
-    for size in sizes[1:]:
-        values[f"occurrence{size}.npy"] = reduce(occurrence, size)
-    if with_mask:
-        observed = again.observed
-        values["mask.npy"] = np.ones_like(occurrence) if observed is None else observed.astype(np.uint8)
-    # bodies are measured on the ground: a mean length, where the projection stretches
-    metres = None if tile.place is None else math.sqrt(math.prod(tile.place.metres_per_pixel))
-    bodies = labelling.bodies(occurrence, metres)
-    shape = int(labelling.dominant(bodies))
-    values |= {"bodies.npy": bodies, "shape.npy": np.array(shape, np.uint8), "json": _origin(tile)}
-    return shape, values
-
-
-def _origin(tile: Surveyed) -> dict[str, Any]:
-    """A sample's JSON: where it comes from and where it lies; None for what is not known."""
-    region, offsets = region_and_offsets(tile.path)
-    row, column = offsets or (None, None)
-    place = asdict(tile.place) if tile.place else dict.fromkeys(known.name for known in fields(Place))
-    return {
-        "source": tile.name,
-        "region": region,
-        "row": row,
-        "column": column,
-        **place,
-        "masked_share": tile.masked_share,
-        "group": tile.group,
-        "split": tile.split,
-        "synthetic": is_synthetic(tile.path.parent),
-    }
-
-
-def reduce(occurrence: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The area means of a square tile, `size` × `size`, rounded half up.
-
-    Where the size does not divide the tile's, a pixel counts by its area in each part (area interpolation). Lengths are
-    counted in whole parts of a pixel, so that every sum is exact and no rounding depends on the machine.
-    """
-    sums = _part_sums(_part_sums(occurrence, size).T, size).T
-    whole = len(occurrence) ** 2
-    return ((2 * sums + whole) // (2 * whole)).astype(np.uint8)
-
-
-def _part_sums(values: NDArray[Any], parts: int) -> NDArray[np.int64]:
-    """Sums over `parts` equal stretches of rows, times `parts`; a row that two stretches share counts by its share."""
-    row, share = np.divmod(np.arange(parts + 1) * len(values), parts)
-    shared = values[row % len(values)].astype(np.int64) * share[:, None]  # nothing is shared at either end
-    sums: NDArray[np.int64] = np.add.reduceat(values, row[:-1], axis=0, dtype=np.int64) * parts
-    sums += np.diff(shared, axis=0)
-    return sums
-
-
-def _facts(
-    sources: Sequence[Path], tiles: Sequence[Surveyed], packing: Packing, labelling: Labelling
+def facts_of(
+    sources: Sequence[Path], judged: Judged, shapes: Sequence[int], packing: Packing, labelling: Labelling
 ) -> dict[str, Any]:
-    """What the manifest says of the set, free of paths of this machine."""
-    regions: dict[str, dict[str, int]] = {}
-    for tile in sorted(tiles, key=lambda tile: tile.name):
-        counts = regions.setdefault(region_and_offsets(tile.path)[0], {"read": 0, "kept": 0})
-        counts["read"] += 1
-        counts["kept"] += tile.reason is None
+    """All that the manifest says of the set, given the class of each kept tile; free of paths of this machine."""
+    counted = Counter((tile.split, shape) for tile, shape in zip(judged.kept, shapes, strict=True))
+    by_split = {split: {name: counted[split, at] for at, name in enumerate(labelling.classes)} for split in SPLITS}
+    return {**_facts(sources, judged, packing, labelling), "dropped": judged.dropped, "shapes": by_split}
+
+
+def publish(writer: SetWriter, facts: Mapping[str, Any], judged: Judged, contact: Contact, packing: Packing) -> Summary:
+    """Finish the set, with the contact sheet, on which some of the kept tiles stand."""
+    for tile in judged.tiles:
+        if tile.reason:
+            contact.drop(tile, packing.tile_size)
+    sheet = writer.directory / "contact.png"
+    contact.save(sheet, facts["shapes"], facts["dropped"], synthetic=facts["synthetic"])
+    return summarise(writer.finish(**facts), judged, packing)
+
+
+def summarise(manifest: Manifest, judged: Judged, packing: Packing) -> Summary:
+    """What came in and where it went. Raises `RuntimeError` where the sums do not agree."""
+    exports = sum(judged.regions.values()) if judged.cut else None
+    summary = Summary(
+        came_in=len(judged.tiles),
+        dropped=judged.dropped,
+        shapes=manifest.facts["shapes"],
+        manifest=manifest,
+        notes=notes(judged.kept, packing.shares),
+        exports=exports,
+        exports_used=manifest.facts.get("exports_used"),
+    )
+    summary.check()
+    return summary
+
+
+def _facts(sources: Sequence[Path], judged: Judged, packing: Packing, labelling: Labelling) -> dict[str, Any]:
+    origins = [(tile, tile.source.origin()) for tile in judged.tiles]
+    tiles = Counter(origin["region"] for _, origin in origins)
+    kept = Counter(origin["region"] for tile, origin in origins if tile.reason is None)
+    facts: dict[str, Any] = {}
+    regions = {region: {"read": files, "kept": kept[region]} for region, files in judged.regions.items()}
+    if judged.cut:
+        cuts = [tile.source for tile in judged.kept if isinstance(tile.source, Cut)]
+        regions = {region: {**counts, "cut": tiles[region]} for region, counts in regions.items()}
+        used = {export.name for cut in cuts for export in cut.exports}
+        facts = {"cut": len(judged.tiles), "exports_used": len(used), "metres_per_pixel": cuts[0].metres_per_pixel}
     return {
         "content": "water occurrence in percent (0-100, masked 0), its area means, and its water bodies",
         "source": [source.resolve().name for source in sources],
         "licence": packing.licence,
-        "synthetic": any(is_synthetic(tile.path.parent) for tile in tiles),
+        "synthetic": any(origin["synthetic"] for _, origin in origins),
         "classes": list(labelling.classes),
         "body_columns": list(labelling.columns),
         "made": {
@@ -252,8 +256,9 @@ def _facts(
             "version": metadata.version("waterscape"),
             "options": {**asdict(packing), "sizes": list(packing.stored_sizes())},
         },
-        "read": len(tiles),
+        "read": sum(judged.regions.values()),
         "regions": regions,
+        **facts,
     }
 
 

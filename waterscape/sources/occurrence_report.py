@@ -10,8 +10,6 @@ import numpy as np
 
 from waterscape.errors import UserError
 from waterscape.sheet import save_png, sheet
-from waterscape.sources.occurrence import read
-from waterscape.sources.occurrence_rules import REASONS
 from waterscape.sources.occurrence_survey import SPLITS
 
 if TYPE_CHECKING:
@@ -40,6 +38,10 @@ class Summary:
     """Split → class → tiles written."""
     manifest: Manifest
     notes: Sequence[str] = ()
+    exports: int | None = None
+    """Files, where the tiles that came in were cut out of them; None: each tile is a file."""
+    exports_used: int | None = None
+    """Files that went into kept tiles."""
 
     @property
     def kept(self) -> int:
@@ -62,6 +64,9 @@ class Summary:
             return f"{name:<24}{count:8d}  {100 * count / self.came_in:5.1f} %"
 
         lines = [line("tiles read", self.came_in)]
+        if self.exports is not None:
+            lines = [f"{'files read':<24}{self.exports:8d}", f"{'  used in kept tiles':<24}{self.exports_used:8d}"]
+            lines += [line("tiles cut", self.came_in)]
         lines += [line(f"  {reason}", count) for reason, count in self.dropped.items()]
         lines += [line("kept", self.kept), ""]
         lines += [f"{'shape':<24}" + "".join(f"{split:>8}" for split in (*SPLITS, "all"))]
@@ -81,7 +86,7 @@ def notes(kept: Sequence[Surveyed], shares: Sequence[float]) -> list[str]:
     if stretched:
         told.append(
             f"{stretched} tiles are stretched: their pixels are up to {max(ratios):.1f} times as long one way as the "
-            "other; export in a local projection"
+            "other; export in a local projection, or pack with --true-scale"
         )
     groups = {tile.group for tile in kept}
     filled = {tile.split for tile in kept}
@@ -109,27 +114,31 @@ class Contact:
         if len(row) == SHOWN or max(tile.width, tile.height) > LARGEST_SHOWN:
             return
         try:
-            occurrence = read(tile.path).occurrence
+            found = tile.source.read(None)
         except UserError:  # a tile of the wrong size may hold anything
             return
-        if occurrence is not None:
+        if found.occurrence is not None:
             frame = np.full((tile_size, tile_size), np.nan, np.float32)
-            part = occurrence[:tile_size, :tile_size]
-            frame[: part.shape[0], : part.shape[1]] = part / 100
+            part = np.where(True if found.covered is None else found.covered, found.occurrence / 100, np.nan)
+            part = part[:tile_size, :tile_size]
+            frame[: part.shape[0], : part.shape[1]] = part
             row.append(_small(frame))
 
-    def save(self, path: Path, summary: Summary, classes: Sequence[str], *, synthetic: bool) -> None:
-        """Draw all rows, kept first, and write them as PNG."""
+    def save(
+        self, path: Path, shapes: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int], *, synthetic: bool
+    ) -> None:
+        """Draw all rows, kept first, and write them as PNG, given the counts that `Summary` tells."""
         rows: dict[str, NDArray[np.float32]] = {}
-        for name in classes:
+        counts = {name: sum(by_class[name] for by_class in shapes.values()) for name in next(iter(shapes.values()))}
+        for name, count in counts.items():
             if self._kept[name]:
-                count = sum(counts.get(name, 0) for counts in summary.shapes.values())
                 rows[f"{name}\n{count} kept"] = np.stack(self._kept[name])
-        for reason in REASONS:
+        for reason, count in dropped.items():
             if self._dropped[reason]:
-                rows[f"{reason}\n{summary.dropped[reason]} dropped"] = np.stack(self._dropped[reason])
+                rows[f"{reason}\n{count} dropped"] = np.stack(self._dropped[reason])
         kind = "Synthetic water occurrence" if synthetic else "Water occurrence"
-        title = f"{kind}: {summary.kept} tiles kept of {summary.came_in}"
+        kept = sum(counts.values())
+        title = f"{kind}: {kept} tiles kept of {kept + sum(dropped.values())}"
         save_png(sheet(rows, title=title, columns=SHOWN), path, synthetic="yes" if synthetic else "no")
 
 

@@ -17,6 +17,8 @@ WRONG_SIZE, EMPTY, ALL_WATER, STRIPE, SEAM = REASONS = (
     "constant stripe",
     "straight seam",
 )
+LACKS_NEIGHBOURS, ZONE_EDGE = "lacks neighbours", "next UTM zone"  # of tiles that are cut anew
+REASONS_OF_CUTS = (LACKS_NEIGHBOURS, ZONE_EDGE, EMPTY, ALL_WATER, STRIPE, SEAM)
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,19 @@ class Rules:
 USUAL_RULES = Rules()
 
 
-def reason_to_drop(occurrence: NDArray[np.uint8], rules: Rules) -> str | None:
-    """Why a tile (H W, percent) is unfit: one of `REASONS`, or None. Its size is not looked at."""
+def reason_to_drop(
+    occurrence: NDArray[np.uint8], rules: Rules, exported: NDArray[np.uint8] | None = None
+) -> str | None:
+    """Why a tile (H W, percent) is unfit: one of `REASONS`, or None. Its size is not looked at.
+
+    Stripes and seams run along the pixels of the export. Where the tile was cut anew from another grid, `exported` is
+    the same ground as it was exported, and they are looked for there.
+    """
     if occurrence.mean() < rules.min_cover:
         return EMPTY
     if np.mean(occurrence >= 50) > rules.max_water / 100:
         return ALL_WATER
-    signed = occurrence.astype(np.int16)
+    signed = (occurrence if exported is None else exported).astype(np.int16)
     if _has_stripe(signed, rules) or _has_stripe(signed.T, rules):
         return STRIPE
     if _has_seam(signed, rules) or _has_seam(signed.T, rules):

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from waterscape.sources.parallel import Workers, progress
 from waterscape.sources.terrain import SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FORMAT = 1
@@ -99,21 +100,32 @@ def write_world(
     """
     if tiles < 1:
         raise UserError(f"--tiles is {tiles}; give 1 or more")
-    _check_target(out, replace)
     sheets = layout(tiles)
-    beside = out.absolute().parent / f".{out.absolute().name}.partial-{os.getpid()}"
-    try:
+    with being_made(out, replace=replace) as beside, Workers(processes) as workers:
         for folder in dict.fromkeys(sheet.folder for sheet in sheets):
-            (beside / folder).mkdir(parents=True)
+            (beside / folder).mkdir()
         export = partial(_export, directory=beside, seed=seed, visualised=visualised)
-        with Workers(processes) as workers:
-            entries = list(progress(workers.in_order(export, sheets), tiles, "making a synthetic world"))
+        entries = list(progress(workers.in_order(export, sheets), tiles, "making a synthetic world"))
         facts = _facts(seed, tiles, visualised) | {"files": entries}
         write_text(beside / FACTS, _json(facts))
+    return facts
+
+
+@contextmanager
+def being_made(out: Path, *, replace: bool) -> Iterator[Path]:
+    """A directory beside `out` to make a world in; it takes the name `out` once the block ends without error.
+
+    Raises:
+        UserError: `out` exists, and is no synthetic world or `replace` is False.
+    """
+    _check_target(out, replace)
+    beside = out.absolute().parent / f".{out.absolute().name}.partial-{os.getpid()}"
+    try:
+        beside.mkdir(parents=True)
+        yield beside
         _publish(beside, out, replace)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return facts
 
 
 def _export(sheet: Sheet, directory: Path, seed: int, *, visualised: bool) -> dict[str, Any]:
