@@ -31,13 +31,13 @@ def run_program(*words, timeout=240, **environment):
 
 
 def write_tiles(out, samples=200, seed=0, **facts):
-    """A small synthetic set as `pack_occurrence` writes it: blobs of water, one of the nine classes each."""
+    """A small synthetic set as `pack_occurrence` writes it: blobs of water, more and larger ones from class to class."""
     random = np.random.default_rng(seed)
     with SetWriter(out, facts={"classes": list(CLASSES), "synthetic": True, **facts}, samples_per_shard=32) as writer:
         for number in range(samples):
             kind = int(random.integers(len(CLASSES)))
             field = ndimage.gaussian_filter(random.normal(size=(64, 64)), 3 + kind, mode="wrap")
-            tile = np.clip(50 + 60 * field / field.std(), 0, 100).astype(np.uint8)
+            tile = np.clip(10 + 10 * kind + 50 * field / field.std(), 0, 100).astype(np.uint8)
             split = "valid" if number % 10 == 9 else "train"
             writer.add(split, {"occurrence64.npy": tile, "shape.npy": np.array(kind, np.uint8)})
         writer.finish()

@@ -136,7 +136,9 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         one, (first, second) = found[1][0][model], [results[model] for results in found[2]]
         assert first["weights"] == second["weights"], f"{model}: the processes' weights differ"
         for name, loss in one["losses"][0].items():
-            assert first["losses"][0][name] == pytest.approx(loss, rel=1e-6, abs=1e-9), f"{model}: {name}"
+            # What is descended agrees relatively; a part of it, such as a KL term near zero, may cancel.
+            absolute = 1e-9 if name.endswith("loss") else 1e-6
+            assert first["losses"][0][name] == pytest.approx(loss, rel=1e-6, abs=absolute), f"{model}: {name}"
 
 
 @pytest.mark.parametrize("model", models.names())
