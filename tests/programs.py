@@ -31,7 +31,7 @@ def run_program(*words, timeout=240, **environment):
 
 
 def write_tiles(out, samples=200, seed=0, **facts):
-    """A small synthetic set as `pack_occurrence` writes it: blobs of water, more and larger ones from class to class."""
+    """A small synthetic set as `pack_occurrence` writes it: blobs of water, larger from class to class."""
     random = np.random.default_rng(seed)
     with SetWriter(out, facts={"classes": list(CLASSES), "synthetic": True, **facts}, samples_per_shard=32) as writer:
         for number in range(samples):

@@ -9,7 +9,6 @@ from waterscape.data.batches import ShardSet
 from waterscape.nn.losses import judged_true
 from waterscape.randomness import Draw
 
-
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # it has to be trained before it can be asked
 
 
@@ -40,7 +39,8 @@ def test_shuffled_classes_or_vectors_raise_the_loss_on_true_samples(gan, tiles):
         other_classes = judged_true(judge(kind[order], image, vector))
         other_vectors = judged_true(judge(kind, image, vector[order]))
         other_tiles = judged_true(judge(kind, image[order], vector))
-    told = f"as they are {as_they_are:.3f}; classes {other_classes:.3f}, vectors {other_vectors:.3f}, tiles {other_tiles:.3f}"
+    others = f"classes {other_classes:.3f}, vectors {other_vectors:.3f}, tiles {other_tiles:.3f}"
+    told = f"as they are {as_they_are:.3f}, with other {others}"
     print(told)
     assert other_classes > as_they_are + 0.1, told
     assert other_vectors > as_they_are + 0.1, told

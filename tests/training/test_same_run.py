@@ -1,11 +1,13 @@
 """The same run anywhere: killed and resumed, on one process and on two."""
 
+import contextlib
 import json
 import os
 import random
 import signal
 import time
 
+import psutil
 import pytest
 import torch
 from programs import finish, run, start
@@ -38,7 +40,10 @@ def assert_equal_weights(one, other, tolerance=0.0):
 
 
 def kill_somewhere(process, out, images, delay):
-    """Kill the whole group with SIGKILL once the run has written so many images into its ledger, and a moment later."""
+    """Kill the launcher and each of its processes with SIGKILL a moment after a checkpoint of so many images.
+
+    The launcher gives its workers sessions of their own, so that killing its group would leave them training on.
+    """
     ledger = out / "ledger" / "rank-00000.tsv"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -47,11 +52,13 @@ def kill_somewhere(process, out, images, delay):
             break
         time.sleep(0.005)
     time.sleep(delay)
-    alive = process.poll() is None
-    if alive:
-        os.killpg(process.pid, signal.SIGKILL)
+    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    workers = len(family) - 1
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.communicate()
-    return alive
+    return workers >= 2
 
 
 def kills_and_resumes(tiles, directory, kills, seed):
