@@ -6,31 +6,43 @@ from programs import run
 
 from waterscape import models
 from waterscape.data.batches import ShardSet
+from waterscape.metrics.labelling import LABELLING
 from waterscape.nn.losses import judged_true
 from waterscape.randomness import Draw
+from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
+from waterscape.sources.world_export import write_world
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # it has to be trained before it can be asked
 
 
 @pytest.fixture(scope="module")
-def gan(tiles, tmp_path_factory):
+def shards(tmp_path_factory):
+    """A small synthetic world in shards."""
+    directory = tmp_path_factory.mktemp("world")
+    write_world(directory / "exports", 500, seed=7)
+    pack([directory / "exports"], directory / "water", LABELLING, USUAL_PACKING)
+    return directory / "water"
+
+
+@pytest.fixture(scope="module")
+def gan(shards, tmp_path_factory):
     directory = tmp_path_factory.mktemp("gan")
-    words = ["--data", tiles, "--batch", 16, "--held-out", 0, "--no-tensorboard", "--picture-every", 10**6]
+    words = ["--data", shards, "--batch", 16, "--held-out", 0, "--no-tensorboard", "--picture-every", 10**6]
     words += ["--checkpoint-every", 10**6]
-    run("train", "water_vae", "--out", directory / "vae", "--images", 9600, *words)
-    more = ["--start", f"vae={directory / 'vae'}", "--width", 16, "--images", 16_000]
+    run("train", "water_vae", "--out", directory / "vae", "--images", 16_000, *words)
+    more = ["--start", f"vae={directory / 'vae'}", "--width", 16, "--images", 12_000]
     run("train", "water_gan", "--out", directory / "gan", *more, *words)
     return models.load(directory / "gan")
 
 
-def test_shuffled_classes_or_vectors_raise_the_loss_on_true_samples(gan, tiles):
-    shards = ShardSet(tiles, "train")
-    stored = [shards.read(number) for number in range(len(shards))]
+def test_shuffled_classes_or_vectors_raise_the_loss_on_true_samples(gan, shards):
+    tiles = ShardSet(shards, "train")
+    stored = [tiles.read(number) for number in range(len(tiles))]
     batch = {
         name: entry.numbers(torch.stack([torch.tensor(sample[entry.column]) for sample in stored]), torch.float32)
         for name, entry in gan.recipe.inputs().items()
     }
-    draw = Draw(99, torch.arange(len(shards)))
+    draw = Draw(99, torch.arange(len(tiles)))
     order = draw.words("shuffle").argsort()
     with torch.no_grad():
         kind, image, vector = gan.recipe.true_sample(gan.networks, batch, draw)
