@@ -105,17 +105,16 @@ class WaterVAE(Recipe):
         error = squared_error(networks["decoder"](latent), image)
         divergence = gaussian_divergence(mean, log_variance)
         charged = gaussian_divergence(mean, log_variance, self.free_nats) if self.free_nats else divergence
-        loss = error + self.divergence_weight * charged
+        loss, parts = error + self.divergence_weight * charged, {"squared error": error, "divergence": divergence}
         if self.l2_dense or self.l2_transposed:
             dense = {nn.Conv2d: self.l2_dense, nn.Linear: self.l2_dense}
             penalty = kernel_penalty(networks["encoder"], dense)
             penalty = penalty + kernel_penalty(
                 networks["decoder"], {nn.Linear: self.l2_dense, nn.ConvTranspose2d: self.l2_transposed}
             )
+            parts["penalty"] = penalty
             loss = loss + penalty
-        else:
-            penalty = loss.new_zeros(())
-        return {"loss": loss, "squared error": error, "divergence": divergence, "penalty": penalty}
+        return {"loss": loss, **parts}
 
     def optimizer(self, name: str, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
