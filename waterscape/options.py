@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -47,9 +47,8 @@ def comma_separated(kind: type[Number], metavar: str) -> PrimitiveConstructorSpe
 
 def _names(kind: Any) -> Iterator[str]:
     """The options' names; what is given by its place alone has none."""
-    hints = get_type_hints(kind, include_extras=True)
     for option in dataclasses.fields(kind):
-        if tyro.conf.Positional in get_args(hints[option.name])[1:]:
+        if "Positional" in str(option.type):  # an annotation is text where its module postpones them
             continue
         if dataclasses.is_dataclass(option.type):
             yield from _names(option.type)

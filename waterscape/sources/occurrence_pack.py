@@ -85,7 +85,9 @@ class Packing:
         sizes = set(self.sizes) or {min(REDUCED, self.tile_size)}
         if min(sizes) < 1 or max(sizes) > self.tile_size:
             raise UserError(f"--sizes {sorted(sizes)}: give sides of 1 to {self.tile_size}, which is the --tile-size")
-        return tuple(sorted(sizes | {self.tile_size}, reverse=True))
+        # What small models read stands under its own name even where it is the full tile.
+        reduced = {size for size in sizes if size < self.tile_size or size == REDUCED}
+        return self.tile_size, *sorted(reduced, reverse=True)
 
 
 USUAL_PACKING = Packing()
