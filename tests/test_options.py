@@ -41,5 +41,5 @@ def test_an_unknown_option_is_told_with_its_neighbour_and_all_there_are():
 
 
 def test_what_is_given_by_its_place_is_not_offered_as_an_option():
-    with pytest.raises(UserError, match="no option --place .*; it has --rate, --samples, --sizes"):
+    with pytest.raises(UserError, match=r"no option --place .*; it has --rate, --samples, --sizes"):
         parse(Options, ["here", "--place=there"], "program")
