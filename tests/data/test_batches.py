@@ -127,7 +127,7 @@ def test_close_ends_the_threads(train):
     before = threading.active_count()
     batches = Batches(train, COLUMNS, batch=8, order=Order(train.counts, 0), threads=3)
     next(batches)
-    assert threading.active_count() == before + 3
+    assert threading.active_count() >= before + 3  # and one that reads ahead, while it has something to do
     batches.close()
     batches.close()
     assert threading.active_count() == before
@@ -143,8 +143,8 @@ def test_open_files_are_bounded(train, monkeypatch):
     alive, peak, lock = set(), [0], threading.Lock()
 
     class Counted(shards_module.OpenFile):
-        def __init__(self, path):
-            super().__init__(path)
+        def __init__(self, path, descriptor):
+            super().__init__(path, descriptor)
             with lock:
                 alive.add(self.descriptor)
                 peak[0] = max(peak[0], len(alive))

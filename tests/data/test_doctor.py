@@ -1,7 +1,6 @@
 """Every damage that files can take is found by `check`, and told with shard, sample and offset."""
 
 import dataclasses
-import errno
 import hashlib
 import io
 import resource
@@ -9,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from waterscape.data.doctor import check
 from waterscape.data.manifest import FILE, Column, Manifest, Shard
 from waterscape.data.pack import SetWriter
 from waterscape.data.shard import index_dtype, tar_header
-from waterscape.data.walk import Walk
 from waterscape.errors import UserError
 
 FIRST = "water-train-000000"
@@ -260,16 +259,11 @@ def test_the_command_tells_every_finding_and_leaves_with_1(tmp_path):
     assert done.stdout.splitlines() == [f"water-train-00000{number}.index.npy: missing" for number in (0, 3)]
 
 
-def test_an_error_of_the_disk_is_a_finding_and_the_other_shards_are_read(water, monkeypatch):
-    class Failing(Walk):
-        def __init__(self, file, *rest):
-            super().__init__(file, *rest)
-            if file.name.endswith(f"{FIRST}.tar"):
-                raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("waterscape.data.shard_check.Walk", Failing)
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no file that cannot be read")
+def test_an_error_of_the_disk_is_a_finding_and_the_other_shards_are_read(water):
+    (water / f"{FIRST}.tar").unlink()
+    (water / f"{FIRST}.tar").symlink_to("/proc/self/mem")  # whose first page is nowhere: EIO
     (water / "water-train-000001.index.npy").unlink()
-    assert told(water) == [
-        f"{FIRST}.tar: cannot be read: Input/output error",
-        "water-train-000001.index.npy: missing",
-    ]
+    findings = told(water)
+    assert f"{FIRST}.tar: cannot be read: Input/output error" in findings
+    assert findings[-1] == "water-train-000001.index.npy: missing"

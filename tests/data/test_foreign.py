@@ -1,8 +1,5 @@
 """Tars without an index: indexed where the format carries them, and told why where it does not."""
 
-import io
-import tarfile
-
 import pytest
 import webdataset
 
@@ -72,15 +69,8 @@ def test_splits_come_from_the_names(tmp_path):
 def test_what_the_format_does_not_carry_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     with webdataset.TarWriter(str(tmp_path / "set" / "stock.tar")) as writer:
-        writer.write({"__key__": "1", "json": {"number": 1}, "cls": 3})
-    findings = told(tmp_path / "set")
-    assert any("forbidden extension" in line for line in findings)
-    (tmp_path / "set" / "stock.tar").unlink()
-    with tarfile.open(tmp_path / "set" / "owned.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        info = tarfile.TarInfo("1.json")
-        info.size, info.uname = 2, "somebody"
-        tar.addfile(info, io.BytesIO(b"{}"))
-    assert any("not written as the format says" in line for line in told(tmp_path / "set"))
+        writer.write({"__key__": "1", "json": {"number": 1}, "pyd": {"code": 1}, "pth": b"x"})
+    assert sum("forbidden extension" in line for line in told(tmp_path / "set")) == 2
 
 
 def test_the_verb(tmp_path, capsys):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -13,10 +13,14 @@ import numpy as np
 import torch
 
 from waterscape.data.buffers import Pool
+from waterscape.data.damage import Damage, Skipped
 from waterscape.data.manifest import Column
 from waterscape.data.order import Order
+from waterscape.data.pictures import Size, decode_samples
 from waterscape.data.plan import Planned, part, plan
-from waterscape.data.shards import ShardSet, column_names
+from waterscape.data.renamed import decode_as
+from waterscape.data.shard import ShardError
+from waterscape.data.shards import OpenFile, ShardSet, column_names
 from waterscape.errors import UserError
 
 __all__ = ["Batches", "Loaded", "ShardSet"]
@@ -26,9 +30,11 @@ __all__ = ["Batches", "Loaded", "ShardSet"]
 class Loaded:
     """This rank's part of one global batch.
 
-    `columns`: arrays of fixed shape as one tensor, N × shape, in their stored dtype; others as a list of N payloads.
+    `columns`: arrays of fixed shape as one tensor, N × shape, in their stored dtype (a sample's values are contiguous,
+    the samples lie a record apart); photos that are decoded as N × H × W × 3, uint8; others as a list of N payloads.
     `numbers` (N, int64): the samples' positions in the run's global stream. `keys`: "shard/key" of each sample, taken
-    from the records' own tar headers. `position` and `count` are of the global batch.
+    from the records' own tar headers. `position` and `count` are of the global batch. `skipped`: readings of this part
+    that were replaced, since the planned sample is damaged.
 
     The tensors are the holder's for as long as it keeps them: their memory is used again only when they are gone.
     """
@@ -38,6 +44,7 @@ class Loaded:
     keys: list[str]
     position: int
     count: int
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 class Batches(Iterator[Loaded]):
@@ -50,6 +57,8 @@ class Batches(Iterator[Loaded]):
     Args:
         shards: where from.
         columns: which columns.
+        pictures: photo columns that are decoded, and the height and width they are brought to (`decode_picture`). The
+            threads do it; where every core trains, leave them one: `torch.set_num_threads(cores - 1)`.
         batch: images of the global batch.
         order: which sample stands at which position.
         rank: of this process.
@@ -58,10 +67,13 @@ class Batches(Iterator[Loaded]):
         stop: images at which the stream ends; None never ends.
         threads: that read, each a whole batch at a time. None: one.
         prefetch: batches read ahead.
+        sources: what a column is called in the shards, where `columns` calls it otherwise (`decode_as`).
+        skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
 
     Raises:
         UserError: a column that some sample has not, or a batch smaller than the world.
-        ShardError: from `next`, as soon as a thread met a record that fails its checks.
+        ShardError: from `next`, as soon as a thread met a record that fails its checks, or one more of them than may
+            be skipped.
     """
 
     def __init__(
@@ -71,12 +83,15 @@ class Batches(Iterator[Loaded]):
         *,
         batch: int,
         order: Order,
+        pictures: Mapping[str, Size] | None = None,
+        sources: Mapping[str, str] | None = None,
         rank: int = 0,
         world: int = 1,
         start: int = 0,
         stop: int | None = None,
         threads: int | None = None,
         prefetch: int = 2,
+        skip_damaged: int = 0,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} does not exist in a world of {world}")
@@ -87,9 +102,18 @@ class Batches(Iterator[Loaded]):
         if not columns or prefetch < 1 or (threads is not None and threads < 1):
             raise ValueError("batches need at least one column, one thread and one batch read ahead")
         self.shards = shards
+        self.pictures = dict(pictures or {})
+        for name in self.pictures:
+            if name not in columns or not name.endswith("jpg"):
+                raise UserError(f"column {name!r} cannot be decoded: name photos (.jpg) that are among the columns")
+        self.columns = {name: (sources or {}).get(name, name) for name in columns}
+        self.pictures = {self.columns[name]: size for name, size in self.pictures.items()}
+        stored = list(dict.fromkeys(self.columns.values()))
         share = len(part(batch, rank, world))
-        self._pools = {name: Pool(column, share) for name in columns if (column := self._fixed(name))}
-        self._plan = plan(shards, columns, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
+        self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
+        self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
+        self._damage = Damage(shards, skip_damaged)
+        self._ahead = shards.ahead(order, start, stop)
         self._planning = threading.Lock()
         self._failure: BaseException | None = None
         self._ended = False
@@ -109,6 +133,8 @@ class Batches(Iterator[Loaded]):
             self._tickets.put(self._taken + len(self._slots) - 1)
             loaded = self._slots[self._taken % len(self._slots)].get()
             self._taken += 1
+            if loaded is not None:
+                self._ahead.reach(loaded.position + loaded.count)
         if loaded is None:
             self.close()
             if self._failure is not None:
@@ -119,11 +145,13 @@ class Batches(Iterator[Loaded]):
     def close(self) -> None:
         """Stop reading ahead and wait for the threads to end."""
         self._ended = True
+        self._ahead.halt()
         for _ in self._threads:
             self._tickets.put(0)  # wakes a thread that waits for a ticket
         for thread in self._threads:
             thread.join()
         self._threads = []
+        self._ahead.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,29 +181,71 @@ class Batches(Iterator[Loaded]):
                     planned = next(self._plan, None)
                 loaded = None if planned is None else self._read(planned)
             except BaseException as error:
-                self._failure = self._failure or error
+                self._failure = self._failure or (None if self._ended else error)
             self._slots[ticket % len(self._slots)].put(loaded)
 
     def _read(self, planned: Planned) -> Loaded:
+        """The batch, with whole samples in place of damaged ones; each that is found makes it be read once more."""
+        while True:
+            whole, skipped = self._damage.avoid(planned)
+            try:
+                loaded = self._assemble(whole)
+            except ShardError as error:
+                if not self.shards.renew(error):
+                    self._damage.note(error)
+            else:
+                loaded.skipped = skipped
+                return loaded
+
+    def _assemble(self, planned: Planned) -> Loaded:
         shards = planned.shards.tolist()
-        files = {shard: self.shards.file(shard) for shard in set(shards)}  # held, so that none is closed meanwhile
+        files = self._open(planned, shards)  # held, so that none is closed meanwhile
         descriptors = [files[shard].descriptor for shard in shards]
         columns: dict[str, torch.Tensor | list[bytes]] = {}
         keys: list[str] = []
         for name, entries in planned.entries.items():
             if name in self._pools:
                 rows = self._pools[name].take()
-                failed = rows.fill(descriptors, entries["offset"].tolist(), entries["crc32"].tolist(), entries["name"])
+                failed = rows.fill(descriptors, entries["offset"].tolist(), entries["crc32"], entries["name"])
                 if failed is not None:
                     raise self.shards.diagnose(shards[failed], int(planned.rows[failed]), name)
                 columns[name] = self._pools[name].tensor(rows, len(shards))
                 members = rows.names(len(shards)).tolist()
             else:
-                places = zip(shards, planned.rows.tolist(), strict=True)
-                columns[name] = [bytes(self.shards.payload(shard, row, name)) for shard, row in places]
+                places = list(zip(shards, planned.rows.tolist(), strict=True))
+                if name in self.pictures:
+                    columns[name] = decode_samples(self.shards, places, name, self.pictures[name])
+                else:
+                    columns[name] = [bytes(self.shards.payload(shard, row, name)) for shard, row in places]
                 members = entries["name"].tolist()  # `payload` has found them in the tar
             keys = keys or self._keys(shards, members, name)
-        return Loaded(columns, torch.from_numpy(planned.numbers), keys, planned.position, planned.count)
+        named = {name: self._named(name, columns[source], planned) for name, source in self.columns.items()}
+        return Loaded(named, torch.from_numpy(planned.numbers), keys, planned.position, planned.count)
+
+    def _named(self, name: str, stored: torch.Tensor | list[bytes], planned: Planned) -> torch.Tensor | list[bytes]:
+        """A column as it was asked for: decoded, where it is stored as something else than the array it should be."""
+        source = self.columns[name]
+        if name == source or isinstance(stored, torch.Tensor) or not name.endswith("npy"):
+            return stored
+        values = []
+        for shard, row, payload in zip(planned.shards.tolist(), planned.rows.tolist(), stored, strict=True):
+            try:
+                values.append(np.asarray(decode_as(name, source, payload)))
+                if values[0].shape != values[-1].shape:
+                    raise ValueError(f"its shape is {values[-1].shape}, that of others {values[0].shape}")
+            except ValueError as error:
+                raise self.shards.fault(shard, row, source, str(error)) from error
+        return torch.from_numpy(np.stack(values))
+
+    def _open(self, planned: Planned, shards: list[int]) -> dict[int, OpenFile]:
+        files: dict[int, OpenFile] = {}
+        for shard in set(shards):
+            try:
+                files[shard] = self.shards.file(shard)
+            except OSError as error:
+                row = int(planned.rows[shards.index(shard)])
+                raise self.shards.diagnose(shard, row, next(iter(planned.entries))) from error
+        return files
 
     def _keys(self, shards: list[int], members: list[bytes], column: str) -> list[str]:
         titles = {shard: self.shards.shards[shard].name for shard in set(shards)}

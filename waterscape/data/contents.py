@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
+import re
 
 import numpy as np
 
 from waterscape.data.manifest import Column
-from waterscape.data.shard import COLUMN, KEY, KINDS, npy_header
-from waterscape.data.walk import KEPT
+from waterscape.data.shard import BEGINNINGS, COLUMN, EXTENSIONS, KEY, KINDS, npy_header, split_member
 
+FOREIGN_KEY = re.compile(r"([ -~]+/)*[ -.0-~]+")  # printable ASCII; a path belongs to it
 MOST_PIXELS = 1 << 27  # of a photo: 400 MB once it is decoded
 SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers of a frame's size (ITU T.81, table B.1)
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
-def name_faults(name: str) -> list[str]:
-    """What forbids a member of this name: a path, an extension that is not data, a key that is none."""
-    if name.startswith(("/", "\\")) or ":" in name:
+def name_faults(name: str, *, foreign: bool = False) -> list[str]:
+    """What forbids a member of this name: a path that leads out, an extension that is not data, a key that is none.
+
+    The keys of a `foreign` tar may be paths, and of any printable ASCII characters.
+    """
+    if name.startswith(("/", "\\")) or ":" in name or (foreign and "\\" in name):
         return ["an absolute path: nothing outside of the tar may be named"]
     if ".." in name.replace("\\", "/").split("/"):
         return ["a path that leads out with '..'"]
-    key, _, column = name.partition(".")
+    key, column = split_member(name)
     if not COLUMN.fullmatch(column):
-        return [f"a forbidden extension: only {', '.join('.' + ending for ending in KEPT)} are data"]
+        return [f"a forbidden extension: only {', '.join('.' + ending for ending in EXTENSIONS)} are data"]
+    if foreign:
+        return [] if FOREIGN_KEY.fullmatch(key) else ["its key is not of printable ASCII characters"]
     return [] if KEY.fullmatch(key) else ["its key is not of letters, digits, '-' and '_'"]
 
 
@@ -41,20 +48,34 @@ def payload_faults(name: str, size: int, head: bytes, column: Column | None) -> 
         return _array(size, head)
     if ending == "json":
         return _json(size, head)
-    return _jpeg(head)
+    if not head.startswith(BEGINNINGS.get(ending, b"")):
+        return [f"it is no {'JPEG' if ending in ('jpg', 'jpeg') else ending.upper()}"]
+    if ending == "png" and head[12:16] == b"IHDR":
+        return _pixels(*(int.from_bytes(head[at : at + 4], "big") for at in (16, 20)))
+    if ending == "webp" and head[12:16] == b"VP8X":
+        return _pixels(*(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+    return _jpeg(head) if ending in ("jpg", "jpeg") else []
 
 
 def _array(size: int, head: bytes) -> list[str]:
-    stream = io.BytesIO(head)
+    header = head[: 10 + int.from_bytes(head[8:10], "little")]
+    known = _layout(header)
+    return [known] if isinstance(known, str) else _length(size, len(header), *known)
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(header: bytes) -> tuple[str, tuple[int, ...]] | str:
+    """Dtype and shape by a `.npy` header; or what is wrong with it."""
+    stream = io.BytesIO(header)
     try:
         if np.lib.format.read_magic(stream) != (1, 0):
-            return ["its .npy header is not of version 1.0"]
+            return "its .npy header is not of version 1.0"
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # whatever Python's own parser and tokenizer raise
-        return [f"its .npy header is unreadable ({str(error).splitlines()[0][:80]})"]
+        return f"its .npy header is unreadable ({str(error).splitlines()[0][:80]})"
     if fortran_order or dtype.kind not in KINDS or dtype.itemsize > 8:
-        return [f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read"]
-    return _length(size, stream.tell(), dtype.str, shape)
+        return f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read"
+    return dtype.str, shape
 
 
 def _length(size: int, start: int, dtype: str, shape: tuple[int, ...]) -> list[str]:
@@ -66,23 +87,25 @@ def _json(size: int, head: bytes) -> list[str]:
     if len(head) < size:
         return [f"a JSON of {size} bytes: more than {len(head)} are not read"]
     try:
-        value = json.loads(head)
+        value = json.loads(str(head, "utf-8"))
     except (ValueError, RecursionError) as error:
         return [f"its JSON is unreadable ({str(error)[:80]})"]
     return [] if isinstance(value, dict) else ["its JSON is no object"]
 
 
 def _jpeg(head: bytes) -> list[str]:
-    if not head.startswith(b"\xff\xd8"):
-        return ["it is no JPEG"]
     place = 2
     while place + 9 <= len(head) and head[place] == 0xFF:
         marker = head[place + 1]
         if marker in SIZES:
             height, width = (int.from_bytes(head[place + at : place + at + 2], "big") for at in (5, 7))
-            if height * width > MOST_PIXELS:
-                return [f"a photo of {width} × {height} pixels: more than {MOST_PIXELS} are not decoded"]
-            return []
+            return _pixels(width, height)
         length = 0 if marker in WITHOUT_LENGTH else int.from_bytes(head[place + 2 : place + 4], "big")
         place += 2 + length
     return []
+
+
+def _pixels(width: int, height: int) -> list[str]:
+    if width * height <= MOST_PIXELS:
+        return []
+    return [f"a photo of {width} × {height} pixels: more than {MOST_PIXELS} are not decoded"]

@@ -25,7 +25,7 @@ class ShardDataset(Dataset[Item]):
     was replaced meanwhile.
 
     Args:
-        directory: of the set.
+        directory: of the set, or its URL.
         split: which one.
         columns: only these; None: all that a sample has. A stock collate function wants tensors of one shape.
 
@@ -70,7 +70,7 @@ class ShardDataset(Dataset[Item]):
     def __getstate__(self) -> dict[str, Any]:
         known = self.shards.manifest.sha256
         return {
-            "directory": self.shards.directory,
+            "directory": self.shards.place,
             "split": self.shards.split,
             "columns": self.columns,
             "sha256": known,
@@ -79,7 +79,7 @@ class ShardDataset(Dataset[Item]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         type(self).__init__(self, state["directory"], state["split"], state["columns"])
         if self.shards.manifest.sha256 != state["sha256"]:
-            raise ShardError(f"{state['directory']} was replaced while it was in use: start again")
+            raise ShardError(f"{self.shards.directory} was replaced while it was in use: start again")
 
     def _place(self, number: int) -> tuple[int, int]:
         """Shard and row of a sample; negative numbers count from the end."""

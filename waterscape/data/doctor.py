@@ -1,7 +1,8 @@
 """Everything that is wrong with a set of shards, found in one reading of it: nothing in it is believed.
 
-Each tar is walked by its own headers while its index is held against what is found; the sums of the manifest are taken
-of the same bytes. Shards are read side by side: the sums let other threads run.
+A shard that is all that manifest, index and format promise needs one fast reading (`fast_check`). Others are walked by
+their own headers while their index is held against what is found; the sums of the manifest are taken of the same bytes.
+Shards are read side by side: the sums let other threads run.
 """
 
 from __future__ import annotations
@@ -56,11 +57,16 @@ def check(directory: Path | str, *, threads: int | None = None, advance: Advance
         findings.append(Finding(FILE, " ".join(str(error).split())))
     known = {shard.name: shard for shard in manifest.shards} if manifest and not findings else {}
     columns = {column.name: column for column in manifest.columns} if known and manifest else {}
+    foreign = manifest.foreign if known and manifest else True
     found = sorted(path.name for path in directory.iterdir() if path.name.endswith(SHARD_ENDINGS))
     loose = {_shard_of(name) for name in found if _ours(name)} if not known else set()
     names = sorted(known.keys() | loose)
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
-        done = list(pool.map(lambda name: check_shard(directory, name, known.get(name), columns, advance), names))
+        done = list(
+            pool.map(
+                lambda name: check_shard(directory, name, known.get(name), columns, advance, foreign=foreign), names
+            )
+        )
     strangers = [] if not known else [name for name in found if _shard_of(name) not in known or not _ours(name)]
     if known:
         findings += _identities(directory, known, done, strangers)

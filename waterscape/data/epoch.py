@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from waterscape.data.ahead import least_cache
 from waterscape.data.order import Order
 from waterscape.data.plan import part
 from waterscape.data.shard import BLOCK
@@ -26,8 +27,14 @@ class Epoch:
     images: NDArray[np.int64]
     bytes: NDArray[np.int64]
     """Of the records read."""
-    shards: NDArray[np.int64]
-    """Shards that a process reads from."""
+    touched: NDArray[np.bool_]
+    """Process × shard: whether it reads from that shard."""
+    tars: NDArray[np.int64]
+    """Bytes of each shard's tar."""
+    remote: bool
+    """The set lies behind a URL: a node fetches whole tars."""
+    least_cache: int
+    """Bytes that the cache of a node must hold, where the set is remote."""
     per_step: NDArray[np.int64]
     """Images of each step."""
     read_once: bool
@@ -37,6 +44,22 @@ class Epoch:
     def steps(self) -> float:
         """Length of an epoch; the stream runs on over its end, so it need not be a whole number."""
         return self.samples / self.batch
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Number of shards that a process reads from."""
+        count: NDArray[np.int64] = self.touched.sum(axis=1)
+        return count
+
+    def node_bytes(self, nodes: int) -> NDArray[np.int64]:
+        """What comes to each of so many nodes: records, or whole tars of a remote set, each once for all processes.
+
+        A remote set that the cache holds entirely comes in the first epoch only.
+        """
+        if self.remote:
+            return self.touched.reshape(nodes, -1, len(self.tars)).any(axis=1) @ self.tars
+        total: NDArray[np.int64] = self.bytes.reshape(nodes, -1).sum(axis=1)
+        return total
 
 
 def count_epoch(
@@ -80,7 +103,9 @@ def count_epoch(
         images += np.bincount(rank, minlength=processes)
         np.add.at(read, rank, sizes[number])
         seen[rank, shard] = True
-    return Epoch(order.total, batch, images, read, seen.sum(axis=1), per_step, bool((reads == 1).all()))
+    tars = np.array([shard.bytes for shard in shards.shards], np.int64)
+    least, remote, once = least_cache(shards, order.block), shards.store.remote, bool((reads == 1).all())
+    return Epoch(order.total, batch, images, read, seen, tars, remote, least, per_step, once)
 
 
 def _record_bytes(index: NDArray[np.void], columns: Sequence[str] | None) -> NDArray[np.int64]:

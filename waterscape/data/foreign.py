@@ -1,7 +1,8 @@
 """Tars without an index: what is in them, whether the format carries it, and, where it does, index and manifest.
 
-The tars are never touched. What the format does not carry (links, PAX headers, other extensions, keys that come twice)
-is named, all of it, and then nothing is written: an index must not promise what the tars do not hold.
+The tars are never touched. Directories, and the owners and times that other writers note, are passed over. What the
+format does not carry (links, other extensions, members renamed by extension records, keys that come twice) is named,
+all of it, and then nothing is written: an index must not promise what the tars do not hold.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.manifest import FILE, NAME, Column, Manifest, Shard
 from waterscape.data.pack import Kind
-from waterscape.data.shard import MISSING, index_dtype
+from waterscape.data.shard import MISSING, index_dtype, npy_header, split_member
 from waterscape.data.shard_check import Finding
 from waterscape.data.walk import Member, Walk
 from waterscape.durable import write_bytes
@@ -38,6 +39,8 @@ class Indexed:
     hindrances: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     samples: int = 0
+    foreign: bool = False
+    """The tars hold what only other writers leave."""
     manifest: Manifest | None = None
     """What was written; None: nothing."""
 
@@ -84,7 +87,7 @@ def index_foreign(
         if not NAME.fullmatch(word):
             found.hindrances.append(Finding(word, "its name takes letters, digits, '_', '-' and '.' only"))
     if not found.hindrances:
-        found.manifest = _write(directory, name, tars, facts)
+        found.manifest = _write(directory, name, tars, facts, foreign=found.foreign)
     return found
 
 
@@ -94,9 +97,16 @@ def _walk(path: Path, found: Indexed, advance: Callable[[int], None] | None) -> 
     with path.open("rb", buffering=0) as file:
         walk = Walk(file, total, advance=advance)
         for member in walk:
-            key, _, column = (member.name or "").partition(".")
-            faults = [*member.faults, *(name_faults(member.name) if member.name is not None else [])]
-            faults = faults or payload_faults(member.name or "", member.size, member.head, None)
+            name = member.name or ""
+            key, column = split_member(name)
+            faults = list(member.faults)
+            if not member.aside:
+                faults += name_faults(name, foreign=True) if member.name is not None else []
+                faults = faults or payload_faults(name, member.size, member.head, None)
+            elif not faults:
+                found.foreign = True
+                continue
+            found.foreign |= bool(member.foreign or name_faults(name))
             records = tar.samples.get(key, {})
             if not faults and column in records:
                 faults = [f"doubled: the same member stands at offset {records[column][0]}"]
@@ -121,7 +131,8 @@ def _kind(member: Member) -> Kind:
     stream = io.BytesIO(member.head)
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    return dtype.str, shape
+    usual = member.head.startswith(npy_header(dtype.str, shape))
+    return (dtype.str, shape) if usual else None  # another header, of an older NumPy: each array is decoded by itself
 
 
 def _doubled(tars: list[_Tar], found: Indexed) -> None:
@@ -145,7 +156,7 @@ def _lacking(tars: list[_Tar], found: Indexed) -> None:
             found.notes.append(Finding(f"{tar.name}.tar", what, key, column))
 
 
-def _write(directory: Path, name: str, tars: list[_Tar], facts: dict[str, Any]) -> Manifest:
+def _write(directory: Path, name: str, tars: list[_Tar], facts: dict[str, Any], *, foreign: bool) -> Manifest:
     """Indexes, then the manifest: until it stands there is no set."""
     shards = []
     kinds: dict[str, set[Kind]] = {}
@@ -161,7 +172,7 @@ def _write(directory: Path, name: str, tars: list[_Tar], facts: dict[str, Any]) 
     for column in sorted(kinds):
         dtype, shape = (len(kinds[column]) == 1 and next(iter(kinds[column]))) or (None, None)
         columns.append(Column(column, dtype, shape))
-    manifest = Manifest(name, tuple(columns), tuple(shards), facts)
+    manifest = Manifest(name, tuple(columns), tuple(shards), facts, foreign)
     manifest.save(directory)
     return manifest
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from waterscape.data.shard import check_column
+from waterscape.data.store import MANIFEST, open_store
 from waterscape.durable import write_bytes
 from waterscape.errors import UserError
 
 FORMAT = 1
-FILE = "manifest.json"
+FILE = MANIFEST
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # never a path: no separator, no leading dot
 SEAL = '\n  "sha256_above": "{}"\n}}\n'  # the file's last lines; the hash is over every byte before them
 
@@ -42,27 +43,32 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A set of shards. `facts` are free: source, licence, synthetic, how it was made, classes, what was dropped."""
+    """A set of shards. `facts` are free: source, licence, synthetic, how it was made, classes, what was dropped.
+
+    `foreign`: the tars were written by another program, and indexed as they are.
+    """
 
     name: str
     columns: tuple[Column, ...]
     shards: tuple[Shard, ...]
     facts: dict[str, Any]
+    foreign: bool = False
     _bytes: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def load(cls, directory: Path | str) -> Manifest:
-        """Read and check the manifest of a directory.
+    def load(cls, place: Path | str) -> Manifest:
+        """Read and check the manifest of a directory, or of a set behind a URL.
 
         Raises:
-            UserError: no manifest, a damaged or edited one, or one of a newer format.
+            UserError: no manifest, a damaged or edited one, or one of a newer format; a URL that cannot be read.
         """
-        path = Path(directory) / FILE
+        store = open_store(place)
+        path = store.address(FILE)
         try:
-            raw = path.read_bytes()
+            raw = store.manifest()
         except FileNotFoundError as error:
             raise UserError(
-                f"{directory} is no set of shards: no {FILE} in it; pack one, or name its directory"
+                f"{store.name} is no set of shards: no {FILE} in it; pack one, or name its directory"
             ) from error
         try:
             body = json.loads(raw)
@@ -97,7 +103,7 @@ class Manifest:
                 raise ValueError(f"shard name {name!r} is not a plain file name")
         if len(set(names)) != len(names):
             raise ValueError("a shard is listed twice")
-        return cls(body["name"], columns, shards, dict(body["facts"]), raw)
+        return cls(body["name"], columns, shards, dict(body["facts"]), body.get("foreign") is True, raw)
 
     def save(self, directory: Path | str) -> None:
         """Write `manifest.json`, whole or not at all."""
@@ -107,6 +113,7 @@ class Manifest:
         body = {
             "format": FORMAT,
             "name": self.name,
+            **({"foreign": True} if self.foreign else {}),
             "facts": self.facts,
             "columns": [asdict(column) for column in self.columns],
             "shards": [asdict(shard) for shard in self.shards],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import shutil
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,10 +17,11 @@ from typing import Any, Self
 import numpy as np
 
 from waterscape.data.manifest import FILE, NAME, Column, Manifest, Shard
-from waterscape.data.shard import ShardWriter, Value
+from waterscape.data.shard import ShardWriter, Value, stored_dtype
 from waterscape.durable import sync
 from waterscape.errors import UserError
 
+MOST_CLOSING = 2  # shards on their way to disk: bounds what the kernel holds of them
 Kind = tuple[str, tuple[int, ...]] | None  # dtype and shape of an array; None: no array
 NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -45,7 +47,10 @@ class SetWriter:
         self.samples = 0
         self._facts = dict(facts)
         self._open: dict[str, ShardWriter] = {}
+        self._counts: Counter[str] = Counter()  # split → shards begun
         self._shards: list[Shard] = []
+        self._background = ThreadPoolExecutor(1, "to disk")
+        self._closing: deque[tuple[ShardWriter, Future[Shard]]] = deque()
         self._columns: dict[str, set[Kind]] = {}
         if samples_per_shard < 1:
             raise UserError(f"samples per shard: {samples_per_shard} is too few; give 1 or more")
@@ -62,8 +67,9 @@ class SetWriter:
             raise UserError(f"sample {self.samples} of {self.out} has no columns")
         writer = self._open.get(split)
         if writer is None:
-            number = sum(shard.split == split for shard in self._shards)
-            writer = self._open[split] = ShardWriter(self.directory, f"{self.name}-{split}-{number:06d}")
+            writer = ShardWriter(self.directory, f"{self.name}-{split}-{self._counts[split]:06d}")
+            self._open[split] = writer
+            self._counts[split] += 1
         key = f"{self.samples:09d}"
         writer.add(key, values)
         for column, value in values.items():
@@ -91,6 +97,7 @@ class SetWriter:
         for column, known in kinds.items():
             self._columns.setdefault(column, set()).update(known)
         self._shards.append(shard)
+        self._counts[shard.split] += 1
         self.samples += shard.samples
 
     def finish(self, **more_facts: Any) -> Manifest:
@@ -99,6 +106,7 @@ class SetWriter:
             raise UserError(f"{self.out}: no samples to write; nothing was left of the input")
         for split in sorted(self._open):
             self._close(split)
+        self._wait(0)
         columns = []
         for name in sorted(self._columns):
             kinds = self._columns[name]
@@ -124,23 +132,27 @@ class SetWriter:
 
     def abandon(self) -> None:
         """Remove what was written; after `finish` there is nothing to remove."""
-        for writer in self._open.values():
-            with contextlib.suppress(OSError):  # of a full disk, on which the rest of the buffer finds no room either
-                writer.close()
+        self._background.shutdown(cancel_futures=True)
+        for writer in (*self._open.values(), *(writer for writer, _ in self._closing)):
+            writer.close()
         self._open.clear()
+        self._closing.clear()
         if self._lock is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
 
     def _close(self, split: str) -> None:
+        """Have a shard forced to disk while the next one is being written."""
         writer = self._open.pop(split)
-        try:
-            sha256, index_sha256 = writer.finish()
-        finally:
-            writer.close()
-        name = writer.tar.stem
-        self._shards.append(Shard(name, split, len(writer), writer.bytes, sha256, index_sha256))
+        self._closing.append((writer, self._background.submit(_finished, writer, split)))
+        self._wait(MOST_CLOSING)
+
+    def _wait(self, left: int) -> None:
+        """Until only so many shards are on their way to disk. Raises what became of them."""
+        while len(self._closing) > left:
+            self._shards.append(self._closing[0][1].result())
+            self._closing.popleft()
 
     def _publish(self) -> None:
         """Swap by renames: at every moment `out` is the old set, nothing, or the new one."""
@@ -156,6 +168,11 @@ class SetWriter:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _finished(writer: ShardWriter, split: str) -> Shard:
+    sha256, index_sha256 = writer.finish()
+    return Shard(writer.tar.stem, split, len(writer), writer.bytes, sha256, index_sha256)
 
 
 def name_of(out: Path) -> str:
@@ -178,7 +195,7 @@ def check_target(out: Path, *, replace: bool) -> None:
 
 def kind_of(value: Value) -> Kind:
     """An array's dtype, as it is stored, and shape; None for other values."""
-    return (value.dtype.newbyteorder("<").str, value.shape) if isinstance(value, np.ndarray) else None
+    return (stored_dtype(value.dtype), value.shape) if isinstance(value, np.ndarray) else None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -45,7 +45,7 @@ def plan(
     stop: int | None,
 ) -> Iterator[Planned]:
     """Batches from position `start` up to `stop` (the last one may be smaller), or without end."""
-    stride = max(1, LOOKED_UP * world // batch) * batch
+    stride = max(1, min(LOOKED_UP * world, order.total) // batch) * batch  # not many epochs of a small set at once
     while stop is None or start < stop:
         end = start + stride if stop is None else min(start + stride, stop)
         starts = range(start, end, batch)

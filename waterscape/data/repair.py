@@ -22,7 +22,7 @@ import numpy as np
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.manifest import Column, Manifest, Shard
 from waterscape.data.pack import SetWriter
-from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, NAME_BYTES, Value, crc32, decode, padding
+from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, NAME_BYTES, Value, crc32, decode, padding, split_member
 from waterscape.data.shard_check import Checked, read_index
 from waterscape.data.shards import column_names
 from waterscape.data.survey import class_column_of
@@ -31,6 +31,7 @@ from waterscape.durable import write_text
 from waterscape.errors import UserError
 
 QUARANTINE = "quarantine.json"
+KEYS = "keys.tsv"
 
 Records = dict[str, tuple[int, int, int]]  # column → offset, size, crc32
 
@@ -53,6 +54,8 @@ class Repaired:
     classes: dict[str, Counter[int]] = field(default_factory=dict)
     """Split → number of a class → samples kept."""
     quarantined: list[Bad] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """New key, tab, old shard/key of each sample kept."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def repair(
 ) -> Repaired:
     """Write the good samples of a set into a new one, in the same splits and order, and `quarantine.json` with them.
 
-    Of a whole set this makes the same tars, byte for byte; else samples are numbered anew.
+    Of a whole set this makes the same tars, byte for byte; else samples are numbered anew. Of foreign tars, whose keys
+    may say something, `keys.tsv` then tells which number is whose: key, tab, shard/key in the old set.
 
     Args:
         directory: of the damaged set; its manifest must be whole, since it alone knows what there should be.
@@ -101,7 +105,8 @@ def repair(
                 done.quarantined.append(Bad(sample.shard.name, sample.shard.split, sample.key, reasons))
             else:
                 keys.add(sample.key)
-                writer.add(sample.shard.split, sample.values)
+                key = writer.add(sample.shard.split, sample.values)
+                done.keys.append(f"{key}\t{sample.shard.name}/{sample.key}\n")
                 done.kept[sample.shard.split] += 1
                 if class_column in sample.values:
                     counts = done.classes.setdefault(sample.shard.split, Counter())
@@ -110,6 +115,8 @@ def repair(
                 advance(1)
         _agree(manifest, done)
         write_text(writer.directory / QUARANTINE, _listed(manifest, done))
+        if manifest.foreign:
+            write_text(writer.directory / KEYS, "".join(done.keys))
         writer.finish(**_facts(manifest, done))
     return done
 
@@ -198,11 +205,11 @@ def _value(descriptor: int, name: str, record: tuple[int, int, int], column: Col
     if raw[:NAME_BYTES].rstrip(b"\0") != name.encode():
         return "the tar calls the record otherwise"
     payload = raw[BLOCK : BLOCK + size]
-    faults = name_faults(name) or payload_faults(name, size, payload, column)
+    faults = name_faults(name, foreign=True) or payload_faults(name, size, payload, column)
     if faults:
         return faults[0]
     try:
-        return (decode(name.partition(".")[2], payload),)
+        return (decode(split_member(name)[1], payload),)
     except (ValueError, KeyError) as error:
         return str(error)
 
@@ -234,6 +241,8 @@ def _walked(path: Path, shard: Shard) -> dict[str, Records] | None:
     samples: dict[str, Records] = {}
     with path.open("rb", buffering=0) as raw:
         for member in Walk(raw, shard.bytes):
-            key, _, column = (member.name or "").partition(".")
+            if member.aside:
+                continue
+            key, column = split_member(member.name or "")
             samples.setdefault(key, {})[column] = (member.offset, member.size, member.crc32)
     return samples

@@ -9,7 +9,6 @@ of 512. A sample is several adjacent records of one key; a column is what follow
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import json
 import math
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from waterscape.durable import sync
+from waterscape.data.hashed_file import HashedFile
 from waterscape.errors import UserError
 
 try:
@@ -36,25 +35,44 @@ BLOCK = 512
 HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s 1s 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 NAME_BYTES = 100
 LARGEST_PAYLOAD = 2**31 - 2**13  # so that one system call reads the record
-EXTENSIONS = ("npy", "json", "jpg")  # data only: nothing that a reader would have to execute
+# Data only: nothing that a reader would have to execute. From the third on they are a file's bytes as they are.
+EXTENSIONS = ("npy", "json", "jpg", "jpeg", "png", "webp", "txt", "cls")
+BEGINNINGS = {"jpg": b"\xff\xd8", "jpeg": b"\xff\xd8", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
 KINDS = "biuf"  # bool, integers, floats
 
 RECORD = np.dtype([("offset", "<i8"), ("size", "<i8"), ("crc32", "<u4")])
 MISSING = (-1, -1, 0)
+ZEROS = bytes(BLOCK)
+JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 COLUMN = re.compile(r"([A-Za-z0-9_-]+\.)*(" + "|".join(EXTENSIONS) + ")")
 
 
 class ShardError(UserError):
-    """A shard that is not what its manifest says; the message names shard, sample and offset, and what to do."""
+    """A shard that is not what its manifest says; the message names shard, sample and offset, and what to do.
+
+    `place`: number of the shard within its split and row of the sample, where it is about one sample; else None.
+    """
+
+    def __init__(self, message: str, place: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
+@functools.lru_cache(maxsize=256)
 def check_column(column: str) -> None:
     """Refuse, by `UserError`, a column whose extension is not on the list or whose name a tar reader could misread."""
     if not COLUMN.fullmatch(column):
         allowed = ", ".join(EXTENSIONS)
         raise UserError(f"column {column!r} cannot be stored: name it as 'occurrence.npy', with one of {allowed}")
+
+
+def split_member(name: str) -> tuple[str, str]:
+    """Key and column of a member: parted at the first dot after the last slash, as webdataset does."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, column = file.partition(".")
+    return folder + slash + stem, column
 
 
 def padding(size: int) -> int:
@@ -73,10 +91,23 @@ def tar_header(name: str, size: int) -> bytes:
         raise UserError(f"{name!r} cannot name a member of a tar: use at most {NAME_BYTES} ASCII characters")
     if size > LARGEST_PAYLOAD:
         raise UserError(f"{name} has {size} bytes: less than 2 GiB can be stored; cut it smaller")
-    fields = [encoded, b"0000644", b"0000000", b"0000000", b"%011o" % size, b"00000000000", b" " * 8, b"0", b""]
+    before, after, total = _around_the_checksum(size)
+    return encoded.ljust(NAME_BYTES, b"\0") + before + b"%06o\0 " % (total + sum(encoded)) + after
+
+
+@functools.lru_cache(maxsize=4096)
+def _around_the_checksum(size: int) -> tuple[bytes, bytes, int]:
+    """A header's bytes between name and checksum, those after it, and the sum of all but the name."""
+    fields = [b"", b"0000644", b"0000000", b"0000000", b"%011o" % size, b"00000000000", b" " * 8, b"0", b""]
     fields += [b"ustar", b"00", b"", b"", b"", b"", b""]
     header = HEADER.pack(*fields)  # the checksum counts as blanks while it is computed
-    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+    return header[NAME_BYTES:148], header[156:], sum(header)
+
+
+@functools.lru_cache(maxsize=256)
+def stored_dtype(dtype: np.dtype[Any]) -> str:
+    """How an array of that dtype is stored: `|u1`, `<f4`."""
+    return dtype.newbyteorder("<").str
 
 
 @functools.lru_cache(maxsize=256)
@@ -102,23 +133,25 @@ def encode(column: str, value: Value) -> tuple[bytes, bytes | memoryview]:
     if column.endswith("npy") and isinstance(value, np.ndarray):
         if value.dtype.kind not in KINDS or value.dtype.itemsize > 8:
             raise UserError(f"column {column}: dtype {value.dtype} cannot be stored; use bool, integer or float")
-        array = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).reshape(value.shape)
-        return npy_header(array.dtype.str, array.shape), array.reshape(-1).view(np.uint8).data
+        dtype = stored_dtype(value.dtype)
+        return npy_header(dtype, value.shape), np.ascontiguousarray(value, dtype).reshape(-1).view(np.uint8).data
     if column.endswith("json") and isinstance(value, dict):
         try:
-            text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            text = JSON.encode(value)
         except (TypeError, ValueError) as error:
             raise UserError(f"column {column}: {error}; use plain strings, finite numbers, lists and dicts") from error
         return b"", text.encode()
-    if column.endswith("jpg") and isinstance(value, bytes) and value.startswith(b"\xff\xd8"):
+    ending = column.rpartition(".")[2]
+    if ending not in ("npy", "json") and isinstance(value, bytes) and value.startswith(BEGINNINGS.get(ending, b"")):
         return b"", value
     raise UserError(
-        f"column {column} was given {type(value).__name__}: .npy takes an array, .json a dict, .jpg a JPEG file's bytes"
+        f"column {column} was given {type(value).__name__}: .npy takes an array, .json a dict, .{ending} the bytes of "
+        "such a file"
     )
 
 
 def decode(column: str, payload: bytes | memoryview) -> Value:
-    """The value of a payload: array (a view of the payload's memory), dict, or the JPEG's bytes. Never unpickles.
+    """The value of a payload: array (a view of the payload's memory), dict, or the file's bytes. Never unpickles.
 
     Raises:
         ValueError: the payload is not a value that this format stores.
@@ -127,7 +160,7 @@ def decode(column: str, payload: bytes | memoryview) -> Value:
     if column.endswith("json"):
         value: dict[str, Any] = json.loads(bytes(payload))
         return value
-    if column.endswith("jpg"):
+    if not column.endswith("npy"):
         return bytes(payload)
     stream = io.BytesIO(bytes(payload[:65536]))
     if np.lib.format.read_magic(stream) != (1, 0):
@@ -147,8 +180,7 @@ class ShardWriter:
         self.keys: list[str] = []
         self.bytes = 0
         self._records: dict[str, dict[int, tuple[int, int, int]]] = {}  # column -> row -> offset, size, crc32
-        self._hash = hashlib.sha256()
-        self._file = self.tar.open("xb", buffering=1 << 20)
+        self._file = HashedFile(self.tar)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -157,31 +189,30 @@ class ShardWriter:
         """Append a sample; its columns are written in the order of their names."""
         if not KEY.fullmatch(key):
             raise UserError(f"key {key!r} cannot be stored: use letters, digits, '-' and '_' only")
-        encoded = {column: encode(column, values[column]) for column in sorted(values)}
-        for column, (head, data) in encoded.items():
+        columns, sizes, parts = sorted(values), [], []
+        for column in columns:
+            head, data = encode(column, values[column])
             size = len(head) + len(data)
-            parts = (tar_header(f"{key}.{column}", size), head, data, bytes(padding(size)))
-            crc = 0
-            for part in parts:
-                crc = crc32(part, crc)
-                self._hash.update(part)
-                self._file.write(part)
-            self._records.setdefault(column, {})[len(self.keys)] = (self.bytes, size, crc)
-            self.bytes += BLOCK + size + padding(size)
+            parts += [tar_header(f"{key}.{column}", size), head, data, ZEROS[: -size % BLOCK]]
+            sizes.append(size)
+        sample, start = memoryview(b"".join(parts)), 0
+        for column, size in zip(columns, sizes, strict=True):
+            end = start + BLOCK + size + -size % BLOCK
+            self._records.setdefault(column, {})[len(self.keys)] = (self.bytes + start, size, crc32(sample[start:end]))
+            start = end
+        self._file.append(sample)
+        self.bytes += start
         self.keys.append(key)
 
     def finish(self) -> tuple[str, str]:
         """Close tar and index durably; returns the sha256 of each."""
-        end = bytes(2 * BLOCK)
-        self._file.write(end)
-        self._hash.update(end)
-        self.bytes += len(end)
-        self._file.close()
-        sync(self.tar)
-        with self.index.open("xb") as file:
-            np.lib.format.write_array(file, self._table(), version=(1, 0), allow_pickle=False)
-        sync(self.index)
-        return self._hash.hexdigest(), hashlib.sha256(self.index.read_bytes()).hexdigest()
+        self._file.append(bytes(2 * BLOCK))
+        self.bytes = self._file.bytes
+        table = io.BytesIO()
+        np.lib.format.write_array(table, self._table(), version=(1, 0), allow_pickle=False)
+        index = HashedFile(self.index)
+        index.append(table.getbuffer())
+        return self._file.finish(), index.finish()
 
     def close(self) -> None:
         """Let go of the file; without `finish` before it, the shard is not whole."""

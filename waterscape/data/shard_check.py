@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterscape.data.contents import name_faults, payload_faults
+from waterscape.data.fast_check import intact
 from waterscape.data.manifest import Column, Shard
-from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, RECORD
+from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, RECORD, split_member
 from waterscape.data.shards import column_names
 from waterscape.data.walk import Member, Walk
 
@@ -62,9 +63,18 @@ class Checked:
 
 
 def check_shard(
-    directory: Path, name: str, shard: Shard | None, columns: dict[str, Column], advance: Advance | None = None
+    directory: Path,
+    name: str,
+    shard: Shard | None,
+    columns: dict[str, Column],
+    advance: Advance | None = None,
+    *,
+    foreign: bool = False,
 ) -> Checked:
-    """Read one tar and its index. Sums are taken, not yet compared; `shard` None: nothing is known of it."""
+    """Read one tar and its index. Sums are taken, not yet compared; `shard` None: nothing is known of it.
+
+    `foreign`: the tar may have what other writers leave in theirs.
+    """
     checked = Checked(name)
     index = read_index(directory / f"{name}.index.npy", checked, shard, columns)
     path = directory / f"{name}.tar"
@@ -79,9 +89,17 @@ def check_shard(
     entries = _entries(path.name, index, total, checked)
     lengths = BLOCK + entries["size"] + -entries["size"] % BLOCK
     try:
+        if (
+            shard is not None
+            and index is not None
+            and not (foreign or checked.findings)
+            and intact(path, shard, checked.columns, index["key"], entries, columns, advance)
+        ):
+            checked.sha256, checked.bytes = shard.sha256, shard.bytes
+            return checked
         with path.open("rb", buffering=0) as file:
             walk = Walk(file, total, dict(zip(entries["offset"].tolist(), lengths.tolist(), strict=True)), advance)
-            _compare(path.name, walk, index, entries, columns, checked)
+            _compare(path.name, walk, index, entries, columns, checked, foreign=foreign)
     except OSError as error:
         checked.tell(Finding(path.name, f"cannot be read: {error.strerror}"))
         return checked
@@ -90,7 +108,14 @@ def check_shard(
 
 
 def _compare(
-    file: str, walk: Walk, index: Index | None, entries: NDArray[np.void], columns: dict[str, Column], checked: Checked
+    file: str,
+    walk: Walk,
+    index: Index | None,
+    entries: NDArray[np.void],
+    columns: dict[str, Column],
+    checked: Checked,
+    *,
+    foreign: bool,
 ) -> None:
     """Walk the tar and the index's entries, in the order of their offsets, side by side."""
     names = column_names(index) if index is not None else ()
@@ -110,10 +135,13 @@ def _compare(
             entry = next(listed, None)
         else:
             key, column = _key_and_column(member)
-            faults = [] if index is None or member.name is None else ["its index does not list it"]
+            unlisted = index is not None and member.name is not None and not (foreign and member.aside)
+            faults = ["its index does not list it"] if unlisted else []
             whole = not member.faults
-        if member.name is not None:
-            forbidden = name_faults(member.name)
+        if member.foreign and not foreign:
+            faults.insert(0, member.foreign)
+        if member.name is not None and not (foreign and member.aside):
+            forbidden = name_faults(member.name, foreign=foreign)
             faults += forbidden
             if whole and not forbidden:
                 faults += payload_faults(member.name, member.size, member.head, columns.get(column or ""))
@@ -147,7 +175,7 @@ def _key_and_column(member: Member) -> tuple[str | None, str | None]:
     """Of a record that no index tells of: as its name has them, spelled so that no terminal obeys it."""
     if member.name is None:
         return None, None
-    key, _, column = member.name.partition(".")
+    key, column = split_member(member.name)
     return (key, column) if member.name.isprintable() and column else (ascii(member.name), None)
 
 

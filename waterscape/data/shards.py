@@ -2,53 +2,87 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waterscape.data.ahead import Ahead
+from waterscape.data.index import forget_pages, map_index
 from waterscape.data.manifest import Column, Manifest, Shard
+from waterscape.data.readahead import ReadAhead
 from waterscape.data.shard import BLOCK, NAME_BYTES, RECORD, ShardError, Value, crc32, decode, fixed_size, padding
+from waterscape.data.store import MEND, Remote, open_store
 from waterscape.errors import UserError
 
+if TYPE_CHECKING:
+    from waterscape.data.order import Order
+
 MOST_OPEN_FILES = 256
-MEND = "copy the file again, or pack the set again"
+FEW_OPEN_FILES = 8  # of tars in a cache, which no other process can evict meanwhile
+MOST_HEADER_BYTES = 1 << 16  # of an index: its .npy header
+LOOK_SECONDS = 1.0
 
 
 class OpenFile:
     """A file descriptor that closes when nobody holds it any more: a thread in mid-read keeps what a cache let go."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
+        self._identity = _identity(os.fstat(self.descriptor))
+        self._looked = time.monotonic()
+
+    def replaced(self) -> bool:
+        """Whether its name is by now another file's, or none's: the disk is asked once in `LOOK_SECONDS` at most."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = time.monotonic()
+        try:
+            return _identity(self.path.stat()) != self._identity
+        except OSError:
+            return True
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
 class ShardSet:
     """One split of a set of shards, readable at random; the keys and offsets stay in memory-mapped indexes.
 
     Opening checks that each shard is there, that its tar has the manifest's length and its index the manifest's sha256
-    and number of samples. Tars are read by `pread`, never mapped: a file that shrinks is an error, not a SIGBUS.
+    and number of samples. Tars are read by `pread`, never mapped: a file that shrinks is an error, not a SIGBUS. Of a
+    set behind a URL the indexes are fetched at opening, side by side, and each tar when it is first read, or before, as
+    `ahead` tells; both come through the node's cache.
+
+    Args:
+        place: a directory, or any URL that fsspec opens.
+        split: which one.
+        manifest: of the set, where it was loaded before.
 
     Raises:
-        UserError: no such set or split.
+        UserError: no such set or split; from reading, a tar that cannot be fetched.
         ShardError: a file that is missing, or not the one the manifest speaks of.
     """
 
-    def __init__(self, directory: Path | str, split: str) -> None:
-        self.directory = Path(directory)
+    def __init__(self, place: Path | str, split: str, manifest: Manifest | None = None) -> None:
+        self.place = place
+        self.store = open_store(place)
+        self.directory = self.store.name  # as messages show it
         self.split = split
-        self.manifest = Manifest.load(self.directory)
+        self.manifest = manifest or Manifest.load(place)
         self.shards = self.manifest.split(split)
-        self.indexes = [self._open_index(shard) for shard in self.shards]
+        self.indexes = self._open_indexes()
         self.counts = np.array([shard.samples for shard in self.shards], dtype=np.int64)
         self._ends = np.cumsum(self.counts)
         self._files: dict[int, OpenFile] = {}
+        self._most_open = FEW_OPEN_FILES if self.store.remote else None
+        self._tried_again: set[tuple[int, int]] = set()
+        self._renewing = threading.Lock()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -79,13 +113,17 @@ class ShardSet:
             IndexError: no such sample.
             ShardError: a record that is not what the index says.
         """
-        if not 0 <= number < len(self):
-            raise IndexError(f"sample {number}: split {self.split!r} has {len(self)} samples")
-        shard = int(np.searchsorted(self._ends, number, side="right"))
-        row = number - int(self._ends[shard] - self.counts[shard])
+        shard, row = self.locate(number)
         index = self.indexes[shard]
         columns = [name for name in column_names(index) if index[name]["size"][row] >= 0]
         return {name: self.value(shard, row, name) for name in columns}
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Shard and row of a sample in the order of storing. Raises `IndexError` where there is none."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"sample {number}: split {self.split!r} has {len(self)} samples")
+        shard = int(np.searchsorted(self._ends, number, side="right"))
+        return shard, number - int(self._ends[shard] - self.counts[shard])
 
     def value(self, shard: int, row: int, column: str) -> Value:
         """One verified value. Raises `ShardError`."""
@@ -97,10 +135,21 @@ class ShardSet:
 
     def payload(self, shard: int, row: int, column: str) -> memoryview:
         """The bytes of one value; header, padding and crc of its record are verified. Raises `ShardError`."""
+        try:
+            return self._payload(shard, row, column)
+        except ShardError as error:
+            if not self.renew(error):
+                raise
+            return self._payload(shard, row, column)
+
+    def _payload(self, shard: int, row: int, column: str) -> memoryview:
         entry = self.indexes[shard][column][row]
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
         length = BLOCK + size + padding(size)
-        record = os.pread(self.file(shard).descriptor, length, offset)
+        try:
+            record = os.pread(self.file(shard).descriptor, length, offset)
+        except OSError as error:
+            raise self.diagnose(shard, row, column) from error
         if len(record) != length or crc32(record) != crc:
             raise self.diagnose(shard, row, column)
         if record[:NAME_BYTES].rstrip(b"\0") != self.indexes[shard]["key"][row] + b"." + column.encode():
@@ -122,19 +171,47 @@ class ShardSet:
         return table
 
     def file(self, shard: int) -> OpenFile:
-        """The shard's tar, opened once; beyond `MOST_OPEN_FILES` the one unused for longest is let go."""
+        """The shard's tar, opened once; beyond `MOST_OPEN_FILES` the one unused for longest is let go.
+
+        A tar that was replaced is opened anew, so that no process reads what others cannot. Raises `OSError`.
+        """
         with self._lock:
             file = self._files.pop(shard, None)
-            if file is None:
-                if len(self._files) >= MOST_OPEN_FILES:
-                    del self._files[next(iter(self._files))]
-                path = self.directory / f"{self.shards[shard].name}.tar"
-                try:
-                    file = OpenFile(path)
-                except FileNotFoundError as error:
-                    raise ShardError(f"{path} is gone: {MEND}") from error
-            self._files[shard] = file  # at the end: dicts keep their order
-            return file
+            if file is not None and not file.replaced():
+                self._files[shard] = file  # at the end: dicts keep their order
+                return file
+        file = OpenFile(*self.store.tar(self.shards[shard], self.close))  # may have to be fetched: others go on
+        with self._lock:
+            while len(self._files) >= (self._most_open or MOST_OPEN_FILES):
+                del self._files[next(iter(self._files))]
+            self._files[shard] = file
+        return file
+
+    def ahead(self, order: Order, start: int, stop: int | None = None) -> Ahead | ReadAhead:
+        """What fetches the tars before an order reads them from `start` to `stop`, from afar or from the disk."""
+        if not isinstance(self.store, Remote):
+            return ReadAhead(self, order, start, stop)
+        self._most_open = None
+        return Ahead(self, self.store, order, start, stop)
+
+    def hold(self, shards: set[int]) -> None:
+        """Let go of the open files of all other shards."""
+        with self._lock:
+            self._files = {shard: file for shard, file in self._files.items() if shard in shards}
+
+    def renew(self, error: ShardError) -> bool:
+        """Whether a sample that failed is worth one more try: its shard was read from a copy, which may have rotted."""
+        if not self.store.remote or error.place is None:
+            return False
+        shard = error.place[0]
+        with self._renewing:
+            with self._lock:
+                self._files.pop(shard, None)
+            if self.store.renew(self.shards[shard]):
+                return True
+            tried = error.place in self._tried_again  # else another thread or process may have renewed it just now
+            self._tried_again.add(error.place)
+            return not tried
 
     def close(self) -> None:
         """Let go of the open files; reading again opens them again."""
@@ -146,7 +223,11 @@ class ShardSet:
         entry = self.indexes[shard][column][row]
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
         length = BLOCK + size + padding(size)
-        record = os.pread(self.file(shard).descriptor, length, offset)
+        try:
+            record = os.pread(self.file(shard).descriptor, length, offset)
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError)
+            return self.fault(shard, row, column, "the tar is gone" if gone else f"cannot be read: {error.strerror}")
         name = record[:NAME_BYTES].rstrip(b"\0")
         if len(record) < length:
             what = f"{len(record)} of {length} bytes are there: the tar is cut short"
@@ -162,26 +243,33 @@ class ShardSet:
         """An error that names shard, sample, column and offset."""
         index = self.indexes[shard]
         key, offset = index["key"][row].decode(), index[column]["offset"][row]
-        where = f"{self.directory / self.shards[shard].name}.tar, sample {key}, column {column}, offset {offset}"
-        return ShardError(f"{where}: {what}; {MEND}")
+        tar = self.store.address(f"{self.shards[shard].name}.tar")
+        where = f"{tar}, sample {key}, column {column}, offset {offset}"
+        return ShardError(f"{where}: {what}; {MEND}", (shard, row))
+
+    def _open_indexes(self) -> list[NDArray[np.void]]:
+        if self.store.at_once == 1:
+            return [self._open_index(shard) for shard in self.shards]
+        with ThreadPoolExecutor(self.store.at_once) as pool:
+            opened = [pool.submit(self._open_index, shard) for shard in self.shards]
+            try:
+                return [index.result() for index in opened]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _open_index(self, shard: Shard) -> NDArray[np.void]:
-        tar, path = (self.directory / f"{shard.name}.{ending}" for ending in ("tar", "index.npy"))
-        for file in (tar, path):
-            if not file.is_file():
-                raise ShardError(f"{file} is missing: {MEND}")
-        size = tar.stat().st_size
-        if size != shard.bytes:
-            raise ShardError(f"{tar} has {size} bytes, the manifest says {shard.bytes}: {MEND}")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != shard.index_sha256:
-            raise ShardError(f"{path} is damaged or belongs to another shard (sha256 {digest[:12]}…): {MEND}")
-        index: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+        widest = NAME_BYTES + RECORD.itemsize * len(self.columns)
+        path = self.store.index(shard, MOST_HEADER_BYTES + widest * shard.samples)
+        try:
+            index = map_index(path)
+        except ValueError as error:
+            raise ShardError(f"{path} is no index ({error}): {MEND}") from error
         if len(index) != shard.samples:
             raise ShardError(f"{path} lists {len(index)} samples, the manifest says {shard.samples}: {MEND}")
         for column in self.columns:
             if column.name in column_names(index):
                 self._check_entries(path, index[column.name], column, shard.bytes)
+        forget_pages(index)
         return index
 
     def _check_entries(self, path: Path, entries: NDArray[np.void], column: Column, tar_bytes: int) -> None:
@@ -205,3 +293,7 @@ class ShardSet:
 def column_names(index: NDArray[np.void]) -> tuple[str, ...]:
     """The columns that an index lists."""
     return tuple(name for name in index.dtype.fields or () if name != "key")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -7,30 +7,17 @@ buffer, and of none more is kept than it takes to look at it.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from waterscape.data.shard import BLOCK, HEADER, LARGEST_PAYLOAD, crc32, padding, tar_header
+from waterscape.data.header import PAX_KEPT, Header, pax_faults, read_header
+from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, crc32, padding
 
 ZEROS = bytes(BLOCK)
 CHUNK = 1 << 22  # bytes read at once
-KEPT = {"npy": 1 << 12, "json": 1 << 24, "jpg": 1 << 17}  # bytes of a payload that are kept to be looked at
-OCTAL = re.compile(rb"0*([0-7]{1,20})[ \0]*")
-WITHOUT_PAYLOAD = b"123456"  # links, devices, directories and pipes: readers of tars ignore their size
-TYPES = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
-    b"3": "a character device",
-    b"4": "a block device",
-    b"5": "a directory",
-    b"6": "a named pipe",
-    b"x": "a PAX header",
-    b"g": "a PAX header",
-    b"L": "a GNU header",
-    b"K": "a GNU header",
-}
+KEPT = {"npy": 1 << 12, "json": 1 << 24, "jpg": 1 << 17, "jpeg": 1 << 17, "png": 32, "webp": 32}
+"""Bytes of a payload that are kept to be looked at, by the name's ending; of others none."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +25,7 @@ class Member:
     """What stands at one place of a tar. `name` None: its header is unreadable, or the bytes are no record at all.
 
     `crc32` is of the `length` bytes from `offset` on: header, payload and padding. `head`: the payload's first bytes.
+    `faults`, `foreign`, `aside`: as `Header` has them; `aside` is also what follows the last record.
     """
 
     offset: int
@@ -47,47 +35,8 @@ class Member:
     crc32: int
     head: bytes
     faults: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a tar header says: full name, bytes of the payload, what is not as the format wants it."""
-
-    name: str
-    size: int
-    faults: tuple[str, ...]
-
-
-def read_header(block: bytes) -> Header | None:
-    """A header block's content; None where it is none, or a damaged one."""
-    fields = HEADER.unpack(block)
-    usual = _usual(block, fields[0], fields[4])
-    if usual is not None:
-        return usual
-    sizes, sums = OCTAL.fullmatch(fields[4]), OCTAL.fullmatch(fields[6])
-    if sums is None or int(sums[1], 8) != sum(block) - sum(fields[6]) + 8 * 32:
-        return None
-    name, prefix = (field.rstrip(b"\0").decode("latin-1") for field in (fields[0], fields[15]))
-    full = f"{prefix}/{name}" if prefix else name
-    kind = fields[7]
-    if sizes is None:
-        return Header(full, 0, ("its size is no octal number",))
-    size = 0 if kind in WITHOUT_PAYLOAD else int(sizes[1], 8)
-    if kind not in b"0\0":
-        what = TYPES.get(kind, f"of the unknown type {kind!r}")
-        return Header(full, size, (f"is {what}, not a plain file",))
-    return Header(full, size, ("its header is not written as the format says",))
-
-
-def _usual(block: bytes, name: bytes, size: bytes) -> Header | None:
-    """What a header says that is, byte for byte, the one that a writer of shards makes; None where it is not."""
-    if not size[:11].isdigit():
-        return None
-    try:
-        header = Header(name.rstrip(b"\0").decode("ascii"), int(size[:11], 8), ())
-        return header if block == tar_header(header.name, header.size) else None
-    except ValueError:
-        return None
+    foreign: str = ""
+    aside: bool = False
 
 
 class Walk(Iterator[Member]):
@@ -149,17 +98,19 @@ class Walk(Iterator[Member]):
     def _member(self, offset: int, block: bytes, header: Header | None) -> Member:
         """Read the record to its end: as long as its header says or, where that cannot be, as the index says."""
         length, faults = self._lengths.get(offset, BLOCK), ["its header is damaged"]
-        name, size = None, length - BLOCK
-        if header is not None:
-            name, size, faults = header.name, header.size, list(header.faults)
+        name, size, ending = None, length - BLOCK, ""
+        if header is None:
+            header = Header("", 0)
+        else:
+            name, size, faults, ending = header.name, header.size, list(header.faults), header.name.rpartition(".")[2]
             said, left = BLOCK + size + padding(size), self._total - offset
             if size > LARGEST_PAYLOAD or said > left:
                 faults.append(f"its header says {size} bytes, {left - BLOCK} are left: cut short, or a false size")
                 size = length - BLOCK
             else:
                 length = said
-        ending = "" if name is None else name.rpartition(".")[2]
-        kept, crc, head, done = KEPT.get(ending, 0), crc32(block), bytearray(), BLOCK
+        kept = PAX_KEPT if header.aside else KEPT.get(ending, 0)
+        crc, head, done = crc32(block), bytearray(), BLOCK
         for piece in self._take(length - BLOCK):
             crc = crc32(piece, crc)
             if len(head) < min(kept, size):
@@ -170,7 +121,9 @@ class Walk(Iterator[Member]):
                 faults.append("its padding is not zero")
         if done < length:
             faults.append(f"{done} of {length} bytes are there: the file was cut short while it was read")
-        return Member(offset, done, name, size, crc, bytes(head), tuple(faults))
+        if header.aside:
+            faults += pax_faults(size, bytes(head))
+        return Member(offset, done, name, size, crc, bytes(head), tuple(faults), header.foreign, header.aside)
 
     def _end(self, offset: int, block: bytes) -> Iterator[Member]:
         """Two blocks of zeros, and nothing else: all that follows is read for the sha256."""
@@ -189,7 +142,8 @@ class Walk(Iterator[Member]):
             return
         if zeros != 2 * BLOCK:
             told = f"the tar ends in {zeros // BLOCK} blocks of zeros instead of 2: cut short, or added to"
-            yield Member(offset, zeros, None, 0, 0, b"", (told,))
+            filled = zeros > 2 * BLOCK  # as most writers do, up to a multiple of 10 240 bytes
+            yield Member(offset, zeros, None, 0, 0, b"", () if filled else (told,), told if filled else "", aside=True)
 
     def _take(self, count: int) -> Iterator[memoryview]:
         """The next bytes in pieces; a piece is valid until the next one is asked for. Fewer, where the file ends."""

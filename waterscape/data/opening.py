@@ -1,0 +1,108 @@
+"""What a training reads: a set of shards in a planned order, or tars without index as they come."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from waterscape.data.address import as_directory, is_remote
+from waterscape.data.balance import planned_order
+from waterscape.data.batches import Batches
+from waterscape.data.manifest import FILE, Column, Manifest
+from waterscape.data.renamed import Renamed, parse_sources
+from waterscape.data.samples import Samples
+from waterscape.data.shards import ShardSet
+from waterscape.data.tars import TarSet, open_tars
+from waterscape.errors import UserError
+
+if TYPE_CHECKING:
+    from waterscape.data.pictures import Size
+    from waterscape.data.stream import Streamed
+
+
+def open_samples(place: Path | str, renamed: Sequence[str] = ()) -> tuple[Manifest, Samples, Samples]:
+    """The manifest, the samples to train on and those held out (split valid, else train).
+
+    A directory of tars without manifest is streamed; its manifest is in memory only and has the fact `streamed`.
+    `renamed`: `occurrence64.npy=png`, the model's name of a column and the stored one; the manifest returned has both.
+
+    Raises:
+        UserError: nothing to read, or `renamed` says what cannot be.
+        ShardError: a file that is missing or damaged.
+    """
+    directory = None if is_remote(place) else as_directory(place, "training")
+    train: Samples
+    held_out: Samples
+    if directory is not None and not (directory / FILE).exists() and any(directory.glob("*.tar")):
+        manifest, train, held_out = open_tars(directory)
+    else:
+        manifest = Manifest.load(place)
+        train = ShardSet(place, "train", manifest)
+        held_out = ShardSet(place, "valid" if "valid" in manifest.splits else "train", manifest)
+    if not renamed:
+        return manifest, train, held_out
+    sources = parse_sources(renamed, manifest.columns)
+    stored = [column for column in manifest.columns if column.name not in sources]
+    manifest = dataclasses.replace(manifest, columns=(*stored, *(Column(name, None, None) for name in sources)))
+    return manifest, Renamed(train, sources), Renamed(held_out, sources)
+
+
+def batches_of(
+    samples: Samples,
+    columns: Sequence[str],
+    *,
+    batch: int,
+    seed: int,
+    rank: int,
+    world: int,
+    start: int,
+    pictures: Mapping[str, Size] | None = None,
+    skip_damaged: int = 0,
+    balance: str | None = None,
+) -> Batches | Streamed:
+    """Batches without end from place `start` of the stream: `Batches` in the planned order, or `Streamed`."""
+    sources = samples.sources if isinstance(samples, Renamed) else {}
+    samples = samples.samples if isinstance(samples, Renamed) else samples
+    if isinstance(samples, ShardSet):
+        return Batches(
+            samples,
+            columns,
+            batch=batch,
+            order=planned_order(samples, seed, balance),
+            rank=rank,
+            world=world,
+            start=start,
+            pictures=pictures,
+            sources=sources,
+            skip_damaged=skip_damaged,
+        )
+    assert isinstance(samples, TarSet)
+    if skip_damaged:
+        raise UserError("--skip-damaged needs an index: make one by `waterscape shards index`, or leave it out")
+    if balance:
+        raise UserError("--balance needs an index: make one by `waterscape shards index`, or leave it out")
+    from waterscape.data.stream import Streamed  # webdataset takes a second to import
+
+    return Streamed(
+        samples,
+        columns,
+        batch=batch,
+        seed=seed,
+        rank=rank,
+        world=world,
+        start=start,
+        pictures=pictures,
+        sources=sources,
+    )
+
+
+def describe_stream(place: Path | str, manifest: Manifest) -> str:
+    """What must be known of a run that reads tars without index."""
+    apart = ", ".join(f"{shard.name}.tar" for shard in manifest.split("valid"))
+    return (
+        f"{place} has no manifest: {len(manifest.split('train'))} tars are streamed through webdataset; held out and "
+        f"not trained on: {apart}. Such a run is NOT exactly resumable: stopped, it goes on in a new order. "
+        f"`waterscape shards index {place}` makes it exact, if the format carries what is in the tars"
+    )

@@ -1,0 +1,250 @@
+"""Where a set's files lie: in a directory, or behind a URL, from where they come through the node's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from waterscape.data import cache
+from waterscape.data.address import as_directory, is_remote, join, redact
+from waterscape.data.cache import Answer, Cache
+from waterscape.data.fetch import MissingError, fetch
+from waterscape.data.shard import ShardError
+from waterscape.data.transfer import Wanted
+
+if TYPE_CHECKING:
+    from waterscape.data.manifest import Shard
+
+MEND = "copy the file again, or pack the set again"
+MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 1 << 30
+OPENING_ATTEMPTS = 5
+PATIENCE_SECONDS = 120.0  # for room in the cache
+INDEX_DAYS = 30.0
+LINE_SECONDS = 5.0
+MOST_RENEWED = 3  # times that one tar is fetched again, since its copy rotted: then it is the disk
+
+
+class Store(ABC):
+    """A set's files. `name`: of the set, as messages show it; `at_once`: files that are opened side by side."""
+
+    name: str
+    remote: bool
+    at_once: int
+
+    @abstractmethod
+    def manifest(self) -> bytes:
+        """The manifest's bytes. Raises `FileNotFoundError` where there is none."""
+
+    @abstractmethod
+    def index(self, shard: Shard, most_bytes: int) -> Path:
+        """The index, whose sha256 is the manifest's. Raises `ShardError`."""
+
+    @abstractmethod
+    def tar(self, shard: Shard, make_room: Callable[[], None] = lambda: None) -> tuple[Path, int]:
+        """The tar's path and a descriptor to read it by. Raises `OSError`; `make_room` lets go of other tars."""
+
+    @abstractmethod
+    def renew(self, shard: Shard) -> bool:
+        """After a record failed: whether the tar was a copy that rotted, and has been dropped."""
+
+    def address(self, file: str) -> str:
+        """A file as messages show it."""
+        return f"{self.name}/{file}"
+
+
+class Directory(Store):
+    """A directory of this machine, read in place."""
+
+    remote = False
+    at_once = 1
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.name = directory, str(directory)
+
+    def manifest(self) -> bytes:
+        """The file's bytes."""
+        return (self.directory / MANIFEST).read_bytes()
+
+    def index(self, shard: Shard, most_bytes: int) -> Path:  # noqa: ARG002
+        """The file's path; the tar is looked at too: there, and as long as the manifest says."""
+        tar, path = (self.directory / f"{shard.name}.{ending}" for ending in ("tar", "index.npy"))
+        for file in (tar, path):
+            if not file.is_file():
+                raise ShardError(f"{file} is missing: {MEND}")
+        size = tar.stat().st_size
+        if size != shard.bytes:
+            raise ShardError(f"{tar} has {size} bytes, the manifest says {shard.bytes}: {MEND}")
+        digest = sha256_of(path)
+        if digest != shard.index_sha256:
+            raise ShardError(f"{path} is damaged or belongs to another shard (sha256 {digest[:12]}…): {MEND}")
+        return path
+
+    def tar(self, shard: Shard, make_room: Callable[[], None] = lambda: None) -> tuple[Path, int]:  # noqa: ARG002
+        """The file itself."""
+        path = self.directory / f"{shard.name}.tar"
+        return path, os.open(path, os.O_RDONLY)
+
+    def renew(self, shard: Shard) -> bool:  # noqa: ARG002
+        """Never: this is the set itself, and no copy."""
+        return False
+
+
+class Remote(Store):
+    """A set behind a URL. Tars and indexes are files of the cache, named by their sha256; a tar is fetched whole.
+
+    `waited_seconds`: how long readers waited for tars.
+    """
+
+    remote = True
+    at_once = 32
+
+    def __init__(self, url: str) -> None:
+        self.url, self.name = url, redact(url)
+        directory = cache.place()
+        self.tars = Cache(directory / "tars")
+        self.tars.limit = cache.limit(directory)
+        self.indexes = Cache(directory / "indexes", durable=False)
+        self.indexes.forget(INDEX_DAYS)
+        self.halt = threading.Event()
+        self.waited_seconds, self.bytes = 0.0, 0
+        self._spare: list[str] = []
+        self._renewed: Counter[str] = Counter()
+        self._waiting: float | None = None
+        self._lock = threading.Lock()
+
+    def manifest(self) -> bytes:
+        """Fetched each time, since it may be another set by now."""
+        content = io.BytesIO()
+        wanted = Wanted(join(self.url, MANIFEST), MOST_MANIFEST_BYTES)
+        try:
+            fetch(wanted, content, self.halt, idle_attempts=OPENING_ATTEMPTS)
+        except MissingError as error:
+            raise FileNotFoundError(str(error)) from error
+        return content.getvalue()
+
+    def index(self, shard: Shard, most_bytes: int) -> Path:
+        """Its copy in the cache, verified at each opening."""
+        name = f"{shard.index_sha256}.npy"
+        path = self.indexes.directory / name
+        wanted = Wanted(join(self.url, f"{shard.name}.index.npy"), most_bytes, sha256=shard.index_sha256)
+        while True:
+            self.indexes.bring(name, most_bytes, lambda file: fetch(wanted, file, self.halt), self.halt)
+            with contextlib.suppress(FileNotFoundError):
+                if sha256_of(path) == shard.index_sha256:
+                    with contextlib.suppress(OSError):  # a cache that may only be read
+                        os.utime(path)
+                    return path
+            self.indexes.drop(name)
+
+    def tar(self, shard: Shard, make_room: Callable[[], None] = lambda: None) -> tuple[Path, int]:
+        """Its copy in the cache, fetched first where it is not there; nobody evicts it while it is open."""
+        name = tar_name(shard)
+        descriptor = self.tars.pin(name, shard.bytes)
+        if descriptor is None:
+            with self._reader_waits():
+                while descriptor is None:
+                    self._bring(shard, make_room)
+                    descriptor = self.tars.pin(name, shard.bytes)
+        return self.tars.directory / name, descriptor
+
+    def renew(self, shard: Shard) -> bool:
+        """A copy that rotted on the disk of this node is dropped, and fetched again when it is opened again."""
+        path = self.tars.directory / tar_name(shard)
+        with contextlib.suppress(FileNotFoundError):
+            if sha256_of(path) != shard.sha256 and self._renewed[path.name] < MOST_RENEWED:
+                print(f"{path} (of {self.address(shard.name)}.tar) rotted: fetched again", file=sys.stderr)
+                self.tars.drop(path.name)
+                self._renewed[path.name] += 1
+                return True
+        return False
+
+    def sum(self, shard: Shard, advance: Callable[[int], None]) -> None:
+        """Read a tar and its index from afar, keeping neither. Raises `UserError` where a sum is not the manifest's."""
+        for ending, size, sha256 in (("tar", shard.bytes, shard.sha256), ("index.npy", None, shard.index_sha256)):
+            wanted = Wanted(join(self.url, f"{shard.name}.{ending}"), size or MOST_MANIFEST_BYTES, size, sha256)
+            fetch(wanted, None, self.halt, advance=advance)
+
+    def spare(self, shards: Sequence[Shard]) -> None:
+        """These tars are needed soon, the first one first: others are evicted before them."""
+        self._spare = [tar_name(shard) for shard in shards]
+
+    def reserve(self, shard: Shard) -> cache.Part | Answer:
+        """Room for a tar, and the right to fetch it; or why there is nothing to do."""
+        return self.tars.reserve(tar_name(shard), shard.bytes, self._spare)
+
+    def fill(self, shard: Shard, part: cache.Part) -> None:
+        """Fetch a tar into its reserved place."""
+        with part:
+            self._fetch(shard, part.file)
+            part.publish()
+
+    def _bring(self, shard: Shard, make_room: Callable[[], None]) -> None:
+        def waiting(answer: Answer) -> None:
+            self._tell()
+            if answer is Answer.FULL:
+                make_room()
+
+        self.tars.bring(
+            tar_name(shard),
+            shard.bytes,
+            lambda file: self._fetch(shard, file),
+            self.halt,
+            spare=self._spare,
+            patience=PATIENCE_SECONDS,
+            waiting=waiting,
+        )
+
+    def _fetch(self, shard: Shard, file: BinaryIO) -> None:
+        wanted = Wanted(join(self.url, f"{shard.name}.tar"), shard.bytes, shard.bytes, shard.sha256)
+        fetch(wanted, file, self.halt, advance=self._advance)
+
+    def _advance(self, count: int) -> None:
+        self.bytes += count
+        self._tell()
+
+    @contextlib.contextmanager
+    def _reader_waits(self) -> Iterator[None]:
+        began = time.monotonic()
+        self._waiting = self._waiting or began
+        try:
+            yield
+        finally:
+            self.waited_seconds += time.monotonic() - began
+            self._waiting = None
+
+    def _tell(self) -> None:
+        """A line every few seconds while a reader waits; of the processes of a node, the first one's."""
+        if self._waiting is None or os.environ.get("LOCAL_RANK", "0") != "0":
+            return
+        with self._lock:
+            now = time.monotonic()
+            if self._waiting is not None and now - self._waiting >= LINE_SECONDS:
+                self._waiting = now
+                print(f"waiting for {self.name}: {self.bytes / 1e6:.0f} MB fetched by this process", file=sys.stderr)
+
+
+def open_store(place: Path | str) -> Store:
+    """The files of a set in a directory, or behind any URL that fsspec opens. Raises `UserError`."""
+    return Remote(str(place)) if is_remote(place) else Directory(as_directory(place, "reading"))
+
+
+def tar_name(shard: Shard) -> str:
+    """A tar's name in the cache."""
+    return f"{shard.sha256}.tar"
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
