@@ -1,0 +1,79 @@
+"""Batch normalisation over the global batch (Ioffe & Szegedy 2015, arXiv:1502.03167), on CPU and GPU alike.
+
+In place of `nn.BatchNorm1d` and `nn.BatchNorm2d`, with the same parameters, buffers and checkpoints. Torch's own
+`SyncBatchNorm` refuses tensors on a CPU. Each process gathers all others' mean, variance and number of values, and
+combines them (Chan, Golub & LeVeque 1979); the gradient goes the same way back. In evaluation mode, and wherever this
+process is alone, the layer is torch's own.
+
+As with torch's, the mode decides, not whether the weights are frozen: a network in training mode uses the batch's
+statistics and moves the running ones at each call, in phases that do not train it too. Networks that no phase trains
+are in evaluation mode.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from waterscape.nn.global_batch import Shares, current, gather_rows
+
+
+class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """What both share; N C, N C L or N C H W as torch's class of that name."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 torch's own name
+        held = current()
+        batch_statistics = self.training or self.running_mean is None
+        if held is None or not batch_statistics:
+            return super().forward(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        x = input.to(torch.float32) if input.dtype in (torch.bfloat16, torch.float16) else input
+        mean, variance, count = _statistics(x, held)
+        if self.training and self.running_mean is not None:
+            self._move(mean.detach(), variance.detach(), count)
+        along = (1, -1, *[1] * (x.ndim - 2))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        y = (x - mean.view(along)) * scale.view(along)
+        if self.affine:
+            y = y + self.bias.view(along)
+        return y.to(input.dtype)
+
+    @torch.no_grad()
+    def _move(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Running statistics, as torch moves them: towards the mean and the unbiased variance."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        weight = 1 / self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), weight)
+
+
+class GlobalBatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
+    """`nn.BatchNorm1d` over the global batch: N C or N C L."""
+
+
+class GlobalBatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
+    """`nn.BatchNorm2d` over the global batch: N C H W."""
+
+
+def _statistics(x: Tensor, held: Shares) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and biased variance (C each) over all processes' values, and how many values a channel has (a scalar)."""
+    channels = x.shape[1]
+    values = x.numel() // channels
+    if values:
+        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+    else:  # no NaN from a process without rows
+        mean, variance = x.sum([0, *range(2, x.ndim)]), x.new_zeros(channels)
+    own = torch.cat([mean, variance, x.new_full((1,), float(values))])
+    every = gather_rows(own[None], Shares((1,) * len(held.sizes), held.rank))
+    means, variances, counts = every[:, :channels], every[:, channels:-1], every[:, -1:]
+    count = counts.detach().sum()
+    weights = counts.detach() / count
+    mean = (weights * means).sum(0)
+    variance = (weights * (variances + (means - mean).square())).sum(0)
+    return mean, variance, count
