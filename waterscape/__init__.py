@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from waterscape.data.dataset import ShardDataset
+    from waterscape.models import Trained
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ def open_shards(directory: Path | str, split: str = "train", columns: Sequence[s
     A run that must resume exactly reads by `waterscape.data.batches.Batches` instead.
 
     Args:
-        directory: of the set.
+        directory: of the set, or its URL (https://…, s3://…): then each tar is fetched when it is first read.
         split: which one.
         columns: only these; None: all that a sample has.
 
@@ -40,3 +41,28 @@ def open_shards(directory: Path | str, split: str = "train", columns: Sequence[s
     from waterscape.data.dataset import ShardDataset
 
     return ShardDataset(directory, split, columns)
+
+
+def load(run: Path | str, which: str = "newest") -> Trained:
+    """What a run trained, ready to use: the networks of a checkpoint, averaged where that is kept.
+
+    ::
+
+        import waterscape
+
+        gan = waterscape.load("runs/gan")
+        gan.classes                                      # what `sample` can be asked for
+        gan.sample(64, classes=["river", "lake"])        # 64 × 1 × 64 × 64, in 0..1
+        gan.networks["encoder"]                          # a torch module in evaluation mode, on the CPU
+        gan.images, gan.sha256                           # how far it was trained; the checkpoint's hash
+
+    Args:
+        run: its directory.
+        which: "newest" whole checkpoint, "best" by the run's `--best`, or a checkpoint's name, its number of images.
+
+    Raises:
+        UserError: no run there, no such checkpoint, or one of another version of the model.
+    """
+    from waterscape import models
+
+    return models.load(run, which)

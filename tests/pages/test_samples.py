@@ -11,17 +11,6 @@ from waterscape.errors import UserError
 from waterscape.metrics.morphology import CLASSES
 
 
-@pytest.fixture(scope="module")
-def runs(tiles, tmp_path_factory):
-    """A VAE and a GAN, each trained for a moment."""
-    directory = tmp_path_factory.mktemp("runs")
-    words = ["--data", tiles, "--batch", 16, "--held-out", 8, "--no-tensorboard", "--picture-every", 32]
-    run("train", "water_vae:reference", "--out", directory / "vae", "--images", 64, *words)
-    gan = ["--start", f"vae={directory / 'vae'}", "--out", directory / "gan", "--images", 64, "--width", 8]
-    run("train", "water_gan", *gan, *words)
-    return directory
-
-
 def test_the_same_for_any_number_of_processes(runs, tmp_path):
     for world in (1, 2):
         finish(start(world, "sample", runs / "gan", "-n", 21, "--out", tmp_path / str(world)))

@@ -82,7 +82,7 @@ class ReadAhead:
                     return
                 if not _cached(file.descriptor, offset) or not _cached(file.descriptor, offset + PIECE // 2):
                     os.preadv(file.descriptor, [scratch], offset)
-        except (UserError, OSError):
+        except (UserError, OSError, MemoryError):
             return  # the reader tells, if it cannot read it either
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from waterscape.recipe import Recipe
+    from waterscape.training.checkpoint import Checkpoint
 
 DEFAULT_PRESET = "recommended"
 
@@ -33,6 +34,12 @@ def presets(model: str) -> dict[str, Recipe]:
         raise UserError(f"there is no model {model!r}; the models are {', '.join(names())}")
     found: dict[str, Recipe] = importlib.import_module(f"{__name__}.{model}").PRESETS
     return found
+
+
+def search_space(model: str) -> dict[str, tuple[Any, ...]]:
+    """The options that a model's source leaves open, and which values to try: its file's `SEARCH`, where it has one."""
+    presets(model)
+    return getattr(importlib.import_module(f"{__name__}.{model}"), "SEARCH", {})
 
 
 def split_name(text: str) -> tuple[str, str]:
@@ -88,7 +95,11 @@ def count_parameters(model: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run trained, ready to use: its recipe, its networks (averaged where an average is kept) and where from."""
+    """What a run trained, ready to use: its recipe, its networks (averaged where an average is kept) and where from.
+
+    `networks` are in evaluation mode on the CPU. `checkpoint` is the checkpoint's name and `sha256` its hash; `facts`
+    are those of the run's `run.json`.
+    """
 
     run: Path
     model: str
@@ -100,11 +111,39 @@ class Trained:
     images: int
     facts: Mapping[str, Any]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that new pictures can be asked for; none where the model knows no classes."""
+        return self.recipe.sample_classes()
 
-def load(run: Path | str) -> Trained:
-    """The networks of a run's newest whole checkpoint, in evaluation mode on the CPU.
+    def sample(self, n: int, classes: Sequence[str] = (), seed: int = 0) -> Tensor:
+        """New pictures: n C H W, in 0..1. The named classes take turns; where none are named, all do.
 
-    Raises `UserError` where there is no run or no whole checkpoint.
+        Picture number i is the same whatever `n`. Raises `UserError` for a class that the model does not know, and
+        where it makes no new pictures.
+        """
+        from waterscape.training.sampling import sample
+
+        if n < 1 or not self.recipe.can("sample"):
+            raise UserError(f"{n} new pictures of {self.model}: ask for 1 or more, of a model that makes some")
+        return sample(self.recipe, self.networks, self.kinds(n, classes), seed)
+
+    def kinds(self, n: int, classes: Sequence[str] = ()) -> Tensor:
+        """The class numbers (n, int64) of pictures for which the named classes, or all, take turns."""
+        import torch
+
+        unknown = [name for name in classes if name not in self.classes]
+        if unknown:
+            raise UserError(f"no class {unknown[0]!r} in this model; it has {', '.join(self.classes) or 'no classes'}")
+        numbers = [self.classes.index(name) for name in classes or self.classes] or [0]
+        return torch.tensor(numbers)[torch.arange(n) % len(numbers)]
+
+
+def load(run: Path | str, which: str = "newest") -> Trained:
+    """The networks of a run's checkpoint, in evaluation mode on the CPU.
+
+    `which`: "newest" (the newest whole one), "best" (by the run's `--best`) or a checkpoint's name, its images.
+    Raises `UserError` where there is no run or no such checkpoint.
     """
     from waterscape.training import checkpoint
     from waterscape.training.run import read_run
@@ -112,9 +151,7 @@ def load(run: Path | str) -> Trained:
     run = Path(run)
     facts = read_run(run)
     recipe, networks = rebuild(facts)
-    found = checkpoint.newest(run / "checkpoints")
-    if found is None:
-        raise UserError(f"{run} holds no whole checkpoint yet; train it first")
+    found = _checkpoint(run, which, facts["run"].get("best"))
     checkpoint.load_networks(found, networks, averaged=True)
     for network in networks.values():
         network.eval().requires_grad_(False)
@@ -129,3 +166,22 @@ def load(run: Path | str) -> Trained:
         found.state["images"],
         facts,
     )
+
+
+def _checkpoint(run: Path, which: str, best: str | None) -> Checkpoint:
+    """One of a run's checkpoints, each of its files verified."""
+    from waterscape.training import checkpoint
+    from waterscape.training.keeping import Keeping, readable
+
+    directory = run / "checkpoints"
+    if which == "newest":
+        found = checkpoint.newest(directory)
+        if found is None:
+            raise UserError(f"{run} holds no whole checkpoint yet; train it first")
+        return found
+    kinds = Keeping(best=best).kinds(readable(directory))
+    for path, reasons in kinds.items():
+        if which in reasons or (which.isdigit() and int(which) == int(path.name)):
+            return checkpoint.verify(path)
+    there = ", ".join(path.name for path in kinds) or "none"
+    raise UserError(f"{run} has no checkpoint {which!r}; it has {there} (best takes a run that was given --best)")

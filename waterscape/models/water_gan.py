@@ -179,8 +179,7 @@ class WaterGAN(Recipe):
         kind, image, vector = self.true_sample(networks, batch, draw)
         image = image.detach().requires_grad_()
         logits = networks["discriminator"](kind, image, vector)
-        # The last bias has no part in the penalty; the zero gives it the gradient that every process waits for.
-        return {"loss": self.gradient_penalty * gradient_penalty(logits, image) + 0 * logits.sum()}
+        return {"loss": self.gradient_penalty * gradient_penalty(logits, image)}
 
     def deceive(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
         """The generator's non-saturating loss; the classes asked for are those of the batch."""
@@ -206,9 +205,12 @@ class WaterGAN(Recipe):
 
     def measure(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
         """Squared error per pixel of held-out tiles made again from their own class and latent mean."""
-        mean, _ = networks["encoder"](batch["image"])
-        made = self.false_sample(networks, batch["class"], mean)[1]
+        made = self.reconstruct(networks, batch)
         return {"squared error per pixel": (made - batch["image"]).square().mean((1, 2, 3)).sum()}
+
+    def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
+        mean, _ = networks["encoder"](batch["image"])
+        return self.false_sample(networks, batch["class"], mean)[1]
 
     def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
         return self.false_sample(networks, classes, draw.normal("noise", LATENT))[1]

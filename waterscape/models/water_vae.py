@@ -78,6 +78,8 @@ class WaterVAE(Recipe):
     """λ of λ·Σw² on the encoder's kernels and the decoder's dense kernel."""
     l2_transposed: float = 0.02
     """λ of λ·Σw² on the decoder's transposed convolutions."""
+    error_weight: float = 1.0
+    """On the squared error."""
     divergence_weight: float = 1.0
     """β on the KL term."""
     free_nats: float = 0.0
@@ -105,7 +107,8 @@ class WaterVAE(Recipe):
         error = squared_error(networks["decoder"](latent), image)
         divergence = gaussian_divergence(mean, log_variance)
         charged = gaussian_divergence(mean, log_variance, self.free_nats) if self.free_nats else divergence
-        loss, parts = error + self.divergence_weight * charged, {"squared error": error, "divergence": divergence}
+        loss = self.error_weight * error + self.divergence_weight * charged
+        parts = {"squared error": error, "divergence": divergence}
         if self.l2_dense or self.l2_transposed:
             dense = {nn.Conv2d: self.l2_dense, nn.Linear: self.l2_dense}
             penalty = kernel_penalty(networks["encoder"], dense)
@@ -142,10 +145,18 @@ class WaterVAE(Recipe):
             "divergence": gaussian_divergence(mean, log_variance) * len(image),
         }
 
+    def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
+        mean, _ = networks["encoder"](batch["image"])
+        image: Tensor = networks["decoder"](mean)
+        return image
+
     def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
         image: Tensor = networks["decoder"](draw.normal("latent", LATENT))
         return image
 
+
+SEARCH = {"batch": (8, 16, 32, 64), "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "error_weight": (0.25, 1.0, 4.0, 16.0)}
+"""What the source leaves open: where to look, the same for each preset, when two are compared."""
 
 PRESETS = {
     "reference": WaterVAE(),

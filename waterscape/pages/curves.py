@@ -11,21 +11,29 @@ from waterscape.durable import replacing
 from waterscape.training.events import read_events
 
 Series = dict[str, list[tuple[int, float]]]
+FLOOR = "floor: "  # of a figure: what true pictures in place of made ones give
+HIDDEN = ("ceiling: ", "standard error")
 
 
 def draw_curves(out: Path, title: str) -> Path:
-    """Draw `curves.png` of a run from its events: one panel for each loss, and for each held-out figure."""
+    """Draw `curves.png` of a run from its events: one panel for each loss, held-out figure and figure of an evaluation.
+
+    A dashed line is the figure that true pictures have.
+    """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     curves = _series(out)
+    floors = {name: curves.pop(FLOOR + name) for name in list(curves) if FLOOR + name in curves}
     columns = min(3, len(curves)) or 1
     rows = max(1, -(-len(curves) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False)
     for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
         images, values = zip(*points, strict=True)
-        held_out = name.startswith("held out")
-        axis.plot(images, values, color="#b5541c" if held_out else "#2668ab", marker="o", markersize=2.5, linewidth=1.2)
+        learnt = not name.startswith(("held out", "evaluation"))
+        axis.plot(images, values, color="#2668ab" if learnt else "#b5541c", marker="o", markersize=2.5, linewidth=1.2)
+        if name in floors:
+            axis.plot(*zip(*floors[name], strict=True), color="#6e7478", linestyle="--", linewidth=1)
         axis.set_title(name, fontsize=10)
         axis.grid(alpha=0.25)
         axis.set_xlabel("images", fontsize=8)
@@ -53,4 +61,9 @@ def _series(out: Path) -> Series:
         elif event["event"] == "picture":
             for name, value in event["measured"].items():
                 curves[f"held out: {name}"].append((event["images"], value))
+        elif event["event"] == "evaluation":
+            for name, value in event["figures"].items():
+                if not any(word in name for word in HIDDEN):
+                    floor = FLOOR if name.startswith(FLOOR) else ""
+                    curves[f"{floor}evaluation: {name.removeprefix(FLOOR)}"].append((event["images"], value))
     return dict(curves)

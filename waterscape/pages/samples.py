@@ -13,16 +13,12 @@ import torch
 import tyro
 
 from waterscape.durable import replacing, write_text
-from waterscape.errors import UserError
 from waterscape.models import Trained
-from waterscape.randomness import Draw
 from waterscape.recipe import Input
 from waterscape.sheet import save_png, sheet
 from waterscape.training.exhibit import as_array
 from waterscape.training.processes import Processes
-
-AT_ONCE = 16
-"""Samples computed together: fixed, so that any number of processes computes the same numbers."""
+from waterscape.training.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,9 @@ def draw_samples(
     The classes take turns. Sample number i is the same whatever `count` and the number of processes.
     Raises `UserError` for a class that the model does not know.
     """
-    known = trained.recipe.sample_classes()
-    unknown = [name for name in classes if name not in known]
-    if unknown:
-        raise UserError(f"no class {unknown[0]!r} in this model; it has {', '.join(known) or 'no classes'}")
+    known = trained.classes
     wanted = tuple(classes) or known or ("",)
-    kinds = torch.tensor([known.index(wanted[i % len(wanted)]) if known else 0 for i in range(count)])
+    kinds = trained.kinds(count, classes)
     images = _compute(trained, processes, kinds, seed)
     if not processes.first:
         return []
@@ -64,7 +57,7 @@ def draw_samples(
     rows = {name: images[[label == name for label in labels]] for name in wanted[:count]}
     caption = f"SYNTHETIC: {trained.model}:{trained.preset}, {trained.images} images, seed {seed}"
     save_png(sheet(rows, title=caption, scale=2, columns=min(count, 16)), out / "samples.png", **facts)
-    entry = next(entry for entry in trained.recipe.inputs().values() if not entry.classes)
+    entry = trained.recipe.inputs()[trained.recipe.pictured()]
     with replacing(out / "samples.npy") as path:
         np.save(path, _stored(images, entry))
     about = {**facts, "seed": seed, "stored_range": entry.stored, "column": entry.column, "classes": labels}
@@ -83,25 +76,12 @@ def marks(trained: Trained) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def _compute(trained: Trained, processes: Processes, kinds: torch.Tensor, seed: int) -> np.ndarray:
-    """All pictures on every process: each computes whole chunks, and the sum over processes puts them together."""
+    """All pictures on every process: each computes a share, and the sum over processes puts them together."""
     networks = {name: processes.place(net, torch.float32) for name, net in trained.networks.items()}
-    total = len(kinds)
-    made = None
-    for number, start in enumerate(range(0, total, AT_ONCE)):
-        if number % processes.world != processes.rank and made is not None:
-            continue
-        # A last chunk is filled up: a network may round differently for another number of samples.
-        numbers = torch.arange(start, start + AT_ONCE, device=processes.device)
-        wanted = kinds[(numbers.cpu() % total)].to(processes.device)
-        part = trained.recipe.sample(networks, Draw(seed, numbers), wanted)
-        if made is None:
-            made = torch.zeros(total + AT_ONCE, *part.shape[1:], device=processes.device)
-        if number % processes.world == processes.rank:
-            made[start : start + AT_ONCE] = part
-    assert made is not None
-    return as_array(processes.sum(made[:total]))
+    kinds = kinds.to(processes.device)
+    made = sample(trained.recipe, networks, kinds, seed, rank=processes.rank, world=processes.world)
+    return as_array(processes.sum(made))
 
 
 def _stored(images: np.ndarray, entry: Input) -> np.ndarray:

@@ -21,6 +21,7 @@ from waterscape.data.survey import UNKNOWN, Survey
 from waterscape.durable import replacing
 from waterscape.sheet import save_png, sheet
 
+PHOTOS = ("jpg", "jpeg", "png", "webp")
 SHOWN = 12  # pictures in a row
 SHOWN_SIDE = 128  # pixels
 LOOKED_AT = 4000  # samples of a split that are tried to fill the rows
@@ -46,7 +47,7 @@ def describe(survey: Survey, near_km: float) -> str:
     return "\n".join(lines)
 
 
-def draw(survey: Survey, directory: Path, out: Path) -> list[Path]:
+def draw(survey: Survey, directory: Path | str, out: Path) -> list[Path]:
     """Write `contact.png` and, where samples say where they lie, `map.png`; returns what was written."""
     out.mkdir(parents=True, exist_ok=True)
     facts = survey.manifest.facts
@@ -74,8 +75,12 @@ def describe_epoch(epoch: Epoch, nodes: int) -> str:
         size = epoch.bytes[rank] / 1e6
         lines.append(f"{rank:>8}{epoch.per_step[rank]:>15}{images:>12}{size:>14.2f}{epoch.shards[rank]:>8}")
     lines.append("")
-    for node, size in enumerate(epoch.bytes.reshape(nodes, -1).sum(axis=1).tolist()):
-        lines.append(f"node {node}: {size / 1e6:.2f} MB an epoch")
+    what = "fetched in whole tars, each once" if epoch.remote else "read"
+    for node, size in enumerate(epoch.node_bytes(nodes).tolist()):
+        lines.append(f"node {node}: {size / 1e6:.2f} MB an epoch {what}")
+    if epoch.remote:
+        lines.append(f"the cache of each node must hold {epoch.least_cache / 1e6:.2f} MB or more")
+        lines.append(f"one that holds {epoch.tars.sum() / 1e6:.2f} MB fetches every tar in the first epoch only")
     lines.append(f"every process reads at least {epoch.per_step.min()} images in every step: none starves")
     if epoch.samples < epoch.batch:
         lines.append("a batch is larger than the epoch: one step reads samples more than once")
@@ -152,7 +157,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def _rows(survey: Survey, directory: Path) -> dict[str, NDArray[Any]]:
+def _rows(survey: Survey, directory: Path | str) -> dict[str, NDArray[Any]]:
     """Pictures for the contact sheet: a row for each class of each split, taken from all over the split."""
     column = picture_column(survey.manifest.columns)
     if column is None:
@@ -186,7 +191,7 @@ def picture_column(columns: tuple[Column, ...]) -> str | None:
     }
     if sides:
         return min(sides, key=lambda name: (sides[name] < 32, sides[name], name))
-    return next((column.name for column in columns if column.name.endswith("jpg")), None)
+    return next((column.name for column in columns if column.name.endswith(PHOTOS)), None)
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
@@ -203,7 +208,7 @@ def _picture(shards: ShardSet, shard: int, row: int, column: str) -> list[NDArra
         if payload_faults(column, len(value), value, None):
             return []
         try:
-            with Image.open(io.BytesIO(value), formats=("JPEG",)) as photo:
+            with Image.open(io.BytesIO(value), formats=("JPEG", "PNG", "WEBP")) as photo:
                 photo.draft("RGB", (SHOWN_SIDE, SHOWN_SIDE))
                 return [np.asarray(photo.convert("RGB").resize((SHOWN_SIDE, SHOWN_SIDE)))]
         except (OSError, ValueError, Image.DecompressionBombError):

@@ -13,7 +13,10 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from waterscape.data.address import as_directory, is_remote, redact
 from waterscape.data.doctor import check
+from waterscape.data.manifest import Manifest
+from waterscape.data.remote_check import check_remote
 from waterscape.errors import UserError
 from waterscape.options import parse
 
@@ -25,29 +28,35 @@ MOST_SHOWN = 20  # samples left out by a repair
 class Check:
     """Read a whole set once and name everything that is wrong with it; exit code 1 where anything is."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
-    """Of the set of shards."""
+    directory: Annotated[str, tyro.conf.Positional]
+    """Of the set of shards, or its URL."""
     threads: int | None = None
     """Shards read at a time; left out: one a core, at most 8."""
 
 
 def check_verb(arguments: Sequence[str]) -> int:
-    """`waterscape shards check DIR`."""
+    """`waterscape shards check DIR|URL`."""
     options = parse(Check, arguments, "waterscape shards check")
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads is {options.threads}; give 1 or more")
-    total = sum(path.stat().st_size for path in options.directory.glob("*.tar") if path.is_file())
-    began = time.monotonic()
-    with Progress(total, "bytes") as progress:
-        report = check(options.directory, threads=options.threads, advance=progress.advance)
+    name, began = redact(options.directory), time.monotonic()
+    if is_remote(options.directory):
+        total = sum(shard.bytes for shard in Manifest.load(options.directory).shards)
+        with Progress(total, "bytes") as progress:
+            report = check_remote(options.directory, threads=options.threads, advance=progress.advance)
+    else:
+        directory = as_directory(options.directory, "check")
+        total = sum(path.stat().st_size for path in directory.glob("*.tar") if path.is_file())
+        with Progress(total, "bytes") as progress:
+            report = check(directory, threads=options.threads, advance=progress.advance)
     seconds = time.monotonic() - began
     for finding in report.findings:
         print(finding)
     read = f"{report.shards} shards, {report.samples} samples, {report.bytes / 1e6:.1f} MB read in {seconds:.1f} s"
     if not report.findings:
-        print(f"{options.directory}: whole: {read}")
+        print(f"{name}: whole: {read}")
         return 0
-    print(f"{options.directory}: {len(report.findings)} findings; {read}", file=sys.stderr)
+    print(f"{name}: {len(report.findings)} findings; {read}", file=sys.stderr)
     return 1
 
 
@@ -55,8 +64,8 @@ def check_verb(arguments: Sequence[str]) -> int:
 class Info:
     """What a set holds: columns, splits, classes, regions, and how near test tiles lie to training tiles."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
-    """Of the set of shards."""
+    directory: Annotated[str, tyro.conf.Positional]
+    """Of the set of shards, or its URL."""
     out: Path | None = None
     """Where to write a contact sheet (contact.png) and a map (map.png); left out: text only."""
     near_km: float = 100.0
@@ -68,7 +77,6 @@ def info_verb(arguments: Sequence[str]) -> int:
     options = parse(Info, arguments, "waterscape shards info")
     if not options.near_km > 0:
         raise UserError(f"--near-km is {options.near_km}; give a positive number of kilometres")
-    from waterscape.data.manifest import Manifest
     from waterscape.data.survey import survey
     from waterscape.pages.shards import describe, draw
 
@@ -90,8 +98,8 @@ def info_verb(arguments: Sequence[str]) -> int:
 class Plan:
     """What each process reads in an epoch, counted and verified sample by sample."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
-    """Of the set of shards."""
+    directory: Annotated[str, tyro.conf.Positional]
+    """Of the set of shards, or its URL."""
     processes: int
     """Of the run, on all nodes together."""
     batch: int
@@ -125,7 +133,7 @@ def plan_verb(arguments: Sequence[str]) -> int:
 class Repair:
     """Write the good samples of a damaged set into a new one; the bad ones are listed in its quarantine.json."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
+    directory: Annotated[str, tyro.conf.Positional]
     """Of the damaged set, which is not changed."""
     out: Path
     """Of the new set."""
@@ -136,12 +144,12 @@ class Repair:
 def repair_verb(arguments: Sequence[str]) -> int:
     """`waterscape shards repair DIR --out NEW`."""
     options = parse(Repair, arguments, "waterscape shards repair")
-    from waterscape.data.manifest import Manifest
     from waterscape.data.repair import QUARANTINE, repair
 
-    total = sum(shard.samples for shard in Manifest.load(options.directory).shards)
+    directory = as_directory(options.directory, "repair")
+    total = sum(shard.samples for shard in Manifest.load(directory).shards)
     with Progress(total, "samples") as progress:
-        done = repair(options.directory, options.out, replace=options.replace, advance=progress.advance)
+        done = repair(directory, options.out, replace=options.replace, advance=progress.advance)
     for bad in done.quarantined[:MOST_SHOWN]:
         print(f"{bad.shard}, sample {bad.key or 'unknown'}: {'; '.join(bad.reasons)}")
     if len(done.quarantined) > MOST_SHOWN:
@@ -155,7 +163,7 @@ def repair_verb(arguments: Sequence[str]) -> int:
 class Index:
     """Write index and manifest beside tars that have none, where the format carries all that is in them."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
+    directory: Annotated[str, tyro.conf.Positional]
     """Of the tars, which are not touched."""
     source: str = "not stated"
     """Where the data come from, for the manifest."""
@@ -169,10 +177,11 @@ def index_verb(arguments: Sequence[str]) -> int:
     options = parse(Index, arguments, "waterscape shards index")
     from waterscape.data.foreign import index_foreign
 
+    directory = as_directory(options.directory, "index")
     facts = {"source": options.source, "licence": options.licence, "synthetic": options.synthetic, "indexed": True}
-    total = sum(path.stat().st_size for path in options.directory.glob("*.tar") if path.is_file())
+    total = sum(path.stat().st_size for path in directory.glob("*.tar") if path.is_file())
     with Progress(total, "bytes") as progress:
-        found = index_foreign(options.directory, facts=facts, advance=progress.advance)
+        found = index_foreign(directory, facts=facts, advance=progress.advance)
     for finding in (*found.notes, *found.hindrances):
         print(finding)
     if found.manifest is None:
