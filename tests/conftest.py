@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts: small networks on few cores only wait for more
 
 import pytest
-from programs import ROOT, write_tiles
+from programs import ROOT, run, write_tiles
 
 REAL = ROOT.parent / "shared" / "data"
 
@@ -27,3 +27,14 @@ def real_data():
 def tiles(tmp_path_factory):
     """A directory of shards with 200 synthetic tiles, 180 of them for training."""
     return write_tiles(tmp_path_factory.mktemp("shards") / "tiles")
+
+
+@pytest.fixture(scope="session")
+def runs(tiles, tmp_path_factory):
+    """A directory with a run of each model, trained for a moment: `vae`, evaluated on the way, and `gan`."""
+    directory = tmp_path_factory.mktemp("runs")
+    words = ["--data", tiles, "--batch", 16, "--images", 64, "--held-out", 8, "--no-tensorboard", "--picture-every", 32]
+    evaluated = ["--evaluate-every", 32, "--evaluate-samples", 32, "--best", "kernel distance:lower"]
+    run("train", "water_vae:reference", "--out", directory / "vae", *words, *evaluated)
+    run("train", "water_gan", "--out", directory / "gan", "--start", f"vae={directory / 'vae'}", "--width", 8, *words)
+    return directory

@@ -30,15 +30,18 @@ def run_program(*words, timeout=240, **environment):
     )
 
 
-def write_tiles(out, samples=200, seed=0, **facts):
-    """A small synthetic set as `pack_occurrence` writes it: blobs of water, larger from class to class."""
+def write_tiles(out, samples=200, seed=0, held_out=("valid",), **facts):
+    """A small synthetic set as `pack_occurrence` writes it: blobs of water, larger from class to class.
+
+    Every tenth sample is held out, in turn for each of the splits.
+    """
     random = np.random.default_rng(seed)
     with SetWriter(out, facts={"classes": list(CLASSES), "synthetic": True, **facts}, samples_per_shard=32) as writer:
         for number in range(samples):
             kind = int(random.integers(len(CLASSES)))
             field = ndimage.gaussian_filter(random.normal(size=(64, 64)), 3 + kind, mode="wrap")
             tile = np.clip(10 + 10 * kind + 50 * field / field.std(), 0, 100).astype(np.uint8)
-            split = "valid" if number % 10 == 9 else "train"
+            split = held_out[number // 10 % len(held_out)] if number % 10 == 9 else "train"
             writer.add(split, {"occurrence64.npy": tile, "shape.npy": np.array(kind, np.uint8)})
         writer.finish()
     return out
@@ -47,6 +50,7 @@ def write_tiles(out, samples=200, seed=0, **facts):
 def launch(processes, *words, **options):
     """The command line that runs `waterscape …` in so many processes on a CPU, and the environment it needs."""
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= options.get("environment", {})
     flags = ["--num_processes", processes, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"]
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", *flags, "--main_process_port", free_port()]
     program = [*launcher, *options.get("program", ["-m", "waterscape"])] if processes > 1 else ["-m", "waterscape"]

@@ -14,7 +14,13 @@ USAGE = """usage: waterscape VERB …
 
   list    [--json]                  models, presets, parameters of each network
   train   MODEL[:PRESET] …          train, or resume: the same command again (train MODEL --help lists the options)
+  prove-resume MODEL[:PRESET] …     that a run killed and resumed, on any number of processes, is the undisturbed one
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
+  checkpoints RUN [--verify …]      what a run has saved: list, verify, prune, export weights
+  submit  MODEL[:PRESET] …          the same training as a job, on SLURM or here: train's options, --nodes, --time, …
+  sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
+  jobs    [DIR] [--tail N]          what runs and their jobs are doing
+  doctor  [DIR]                     what this machine or allocation offers, and what to mend
   shards  WORD DIR                  check, info, plan, repair, index: look after a set of shards
 
 waterscape VERB --help says more."""
@@ -30,7 +36,13 @@ def dispatch(arguments: Sequence[str]) -> int:
     verbs: dict[str, Callable[[list[str]], int]] = {
         "list": list_models,
         "train": train,
+        "prove-resume": prove_resume,
         "sample": sample,
+        "checkpoints": checkpoints,
+        "submit": submit,
+        "sweep": sweep,
+        "jobs": jobs,
+        "doctor": doctor,
         "shards": shards,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -71,15 +83,32 @@ def list_models(arguments: list[str]) -> int:
 
 def train(arguments: list[str]) -> int:
     """`waterscape train MODEL[:PRESET] …`."""
+    from waterscape.training.signals import heeded
+
+    with heeded() as request:  # before the long imports
+        from waterscape import models
+
+        if not arguments or arguments[0].startswith("-"):
+            raise UserError(
+                f"say what to train: waterscape train MODEL[:PRESET] …; the models are {', '.join(models.names())}"
+            )
+        from waterscape.start import start_training
+
+        return start_training(*models.split_name(arguments[0]), arguments[1:], request)
+
+
+def prove_resume(arguments: list[str]) -> int:
+    """`waterscape prove-resume MODEL[:PRESET] …`."""
     from waterscape import models
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError(
-            f"say what to train: waterscape train MODEL[:PRESET] …; the models are {', '.join(models.names())}"
+            "say what to prove it for: waterscape prove-resume MODEL[:PRESET] …; "
+            f"the models are {', '.join(models.names())}"
         )
-    from waterscape.start import start_training
+    from waterscape.proof.resume import prove_resume as prove
 
-    return start_training(*models.split_name(arguments[0]), arguments[1:])
+    return prove(*models.split_name(arguments[0]), arguments[1:])
 
 
 def sample(arguments: list[str]) -> int:
@@ -101,6 +130,49 @@ def sample(arguments: list[str]) -> int:
         print(path)
     processes.close()
     return 0
+
+
+def checkpoints(arguments: list[str]) -> int:
+    """`waterscape checkpoints RUN`."""
+    from waterscape.options import parse
+    from waterscape.pages.checkpoints import Checkpoints, show
+
+    return show(parse(Checkpoints, arguments, "waterscape checkpoints"))
+
+
+def submit(arguments: list[str]) -> int:
+    """`waterscape submit MODEL[:PRESET] …`."""
+    from waterscape import launching
+
+    return launching.submit_training(arguments)
+
+
+def sweep(arguments: list[str]) -> int:
+    """`waterscape sweep MODEL[:PRESET] --grid …`."""
+    from waterscape import launching
+
+    return launching.sweep(arguments)
+
+
+def jobs(arguments: list[str]) -> int:
+    """`waterscape jobs [DIR]`."""
+    from waterscape.cluster.listing import Jobs, list_jobs
+    from waterscape.options import parse
+
+    print("\n".join(list_jobs(parse(Jobs, arguments, "waterscape jobs"))))
+    return 0
+
+
+def doctor(arguments: list[str]) -> int:
+    """`waterscape doctor [DIR]`."""
+    from waterscape.cluster.doctor import Doctor, examine
+    from waterscape.options import parse
+
+    findings = []
+    for finding in examine(parse(Doctor, arguments, "waterscape doctor")):
+        print(finding, flush=True)
+        findings.append(finding)
+    return int(any(finding.advice for finding in findings))
 
 
 def shards(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -42,3 +42,33 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """The file's text (UTF-8), whole or not at all."""
     write_bytes(path, content.encode())
+
+
+class Lines:
+    """A file that grows by whole lines. What a full disk refuses is held, and written with what comes next."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._held = b""
+
+    def write(self, text: str, *, at_once: bool = True) -> None:
+        """Append; where not `at_once`, some thousand bytes together."""
+        self._held += text.encode()
+        if at_once or len(self._held) > 8192:
+            with suppress(OSError):
+                self._flush()
+
+    def sync(self) -> None:
+        """Force all of it to disk. Raises `OSError` where that fails."""
+        self._flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write no more."""
+        with suppress(OSError):
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        while self._held:
+            self._held = self._held[self._file.write(self._held) :]

@@ -15,11 +15,12 @@ TILES = 2000
 SEED = 7
 
 
-def provide(data: Path, processes: Processes, tiles: int = TILES) -> None:
-    """Make the set where `data` is its place and it does not stand there yet; the first process does, all wait.
+def provide(place: Path | str, processes: Processes, tiles: int = TILES) -> None:
+    """Make the set where `place` is its own and it does not stand there yet; the first process does, all wait.
 
     Raises `UserError` on every process where that fails.
     """
+    data = Path(place)
     if data != PLACE or (data / FILE).exists():
         return
     # These take a second to import, which only the first run without data needs.

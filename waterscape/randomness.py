@@ -42,6 +42,12 @@ def hash64(seed: int, *parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
+def permutation(length: int, seed: int, *what: int | str) -> NDArray[np.int64]:
+    """The numbers 0 … length − 1 shuffled, for a purpose that `what` names."""
+    words = np.arange(1, length + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    return np.argsort(mix64(words + np.uint64(hash64(seed, *what))), kind="stable")
+
+
 def _signed(word: int) -> int:
     """The same 64 bits as the signed integer that torch can hold."""
     word &= MASK
@@ -64,22 +70,31 @@ class Draw:
     """The random numbers of a batch, one row for each sample.
 
     `numbers` (N, int64) are the samples' places in the run's global stream. Each method's `stream` names what the draw
-    is for; two draws of one name and shape are equal, so give each purpose a name of its own.
+    is for; two draws of one name and shape are equal, so give each purpose a name of its own. Whatever is drawn is
+    hashed into `record` (N, int64) where it is given.
     """
 
-    def __init__(self, seed: int, numbers: torch.Tensor, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        numbers: torch.Tensor,
+        dtype: torch.dtype | None = None,
+        record: torch.Tensor | None = None,
+    ) -> None:
         import torch
 
         self.seed = seed
         self.numbers = numbers.to(torch.int64)
         self.dtype = dtype or torch.float32
+        self.record = record
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def rows(self, selection: slice) -> Draw:
         """The same draws for some of the samples."""
-        return Draw(self.seed, self.numbers[selection], self.dtype)
+        record = None if self.record is None else self.record[selection]  # a view: what is drawn here counts there
+        return Draw(self.seed, self.numbers[selection], self.dtype, record)
 
     def words(self, stream: str, *shape: int) -> torch.Tensor:
         """64 random bits each, as int64: N × shape."""
@@ -88,7 +103,10 @@ class Draw:
         start = _signed(hash64(self.seed, stream))
         sample = _mix(_mix(self.numbers * _signed(GOLDEN) + start))
         place = torch.arange(1, math.prod(shape) + 1, device=self.numbers.device) * _signed(GOLDEN)
-        return _mix(sample[:, None] + place[None, :]).reshape(len(self), *shape)
+        drawn = _mix(sample[:, None] + place[None, :])
+        if self.record is not None:
+            self.record += _mix(drawn.sum(1))
+        return drawn.reshape(len(self), *shape)
 
     def uniform(self, stream: str, *shape: int) -> torch.Tensor:
         """Uniform in [0, 1): N × shape."""

@@ -28,7 +28,8 @@ class Input:
 
     `shape` is that of one sample as the model sees it: C H W of a picture, () of a class. `stored` is the range of the
     stored values (occurrence: 0 to 100 percent), mapped linearly onto `range`. An input with `classes` stays an
-    integer; the data set's own classes must be those.
+    integer; the data set's own classes must be those. A column of photos (`.jpg`) is stored as 0 to 255; they are
+    decoded to the shape's H and W, cut from the middle.
     """
 
     column: str
@@ -36,6 +37,11 @@ class Input:
     stored: tuple[float, float] = (0.0, 1.0)
     range: tuple[float, float] = (0.0, 1.0)
     classes: tuple[str, ...] = ()
+
+    @property
+    def picture(self) -> tuple[int, int] | None:
+        """Height and width that the photos of this column are decoded to; None where it holds no photos."""
+        return (self.shape[1], self.shape[2]) if self.column.endswith("jpg") else None
 
     def numbers(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
         """Stored values (N H W, N H W C or N) as the model's input (N C H W or N), on whatever device they are."""
@@ -54,9 +60,10 @@ class Input:
 class Phase:
     """One descent: which networks move, and down which slope.
 
-    `loss` must reach each network of `trains` by calling it (a gradient that comes through an attribute or a method of
-    the network is not averaged over the processes) and give every one of its parameters a gradient. Every other network
-    is frozen meanwhile.
+    `loss` reaches a network by calling it, `networks["encoder"](image)`: only so does the run's precision apply. A
+    parameter that it does not reach has the gradient zero. Every network that is not in `trains` is frozen meanwhile,
+    but stays in training mode where another phase trains it. The batch's other samples, on all processes, are seen
+    through `nn.global_batch.gather_batch` and `nn.batchnorm` alone.
     """
 
     name: str
@@ -115,6 +122,10 @@ class Recipe(ABC):
         """Figures of held-out samples: each a scalar, summed over the batch's samples. No randomness."""
         return {}
 
+    def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
+        """The batch's pictures as the networks make them again (N C H W, in 0..1). No randomness."""
+        raise ValueError("this model makes no pictures again, so there is nothing to compare")
+
     def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
         """New pictures (N C H W, in 0..1), one for each row of `draw`; `classes` (N, int64) says which are wanted."""
         raise ValueError("this model makes no new pictures, so there is nothing to sample")
@@ -122,3 +133,12 @@ class Recipe(ABC):
     def sample_classes(self) -> tuple[str, ...]:
         """The classes that `sample` can be asked for; none where the model knows no classes."""
         return ()
+
+    def pictured(self) -> str:
+        """The input that holds the pictures: the first that is no class."""
+        return next(name for name, entry in self.inputs().items() if not entry.classes)
+
+    @classmethod
+    def can(cls, what: str) -> bool:
+        """Whether the model has what not every model has: `sample` or `reconstruct`."""
+        return getattr(cls, what) is not getattr(Recipe, what)

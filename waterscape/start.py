@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,63 +12,87 @@ import torch
 from torch import nn
 
 from waterscape import models
-from waterscape.data.batches import ShardSet
+from waterscape.cluster.ranks import join_tasks
+from waterscape.data.address import redact
 from waterscape.data.manifest import Manifest
+from waterscape.data.opening import describe_stream, open_samples
+from waterscape.data.samples import Samples
 from waterscape.embedded import provide
 from waterscape.errors import UserError
+from waterscape.metrics.evaluation import Evaluation
 from waterscape.options import parse
 from waterscape.pages.curves import draw_curves
 from waterscape.pages.strip import draw_strip
 from waterscape.recipe import Recipe
 from waterscape.training import checkpoint
-from waterscape.training.engine import train
+from waterscape.training.engine import Watcher, train
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run, describe, read_run, resolve, settle
+from waterscape.training.signals import Request
+from waterscape.training.skips import describe_skipped
+from waterscape.training.tenure import conclude, tenure
 
 Facts = dict[str, Any]
 
 
-def start_training(model: str, preset: str, arguments: list[str]) -> int:
-    """Train a model as the command line says; returns the exit code."""
+def start_training(model: str, preset: str, arguments: list[str], request: Request | None = None) -> int:
+    """Train a model as the command line says, until it is done or `request` asks to stop; returns the exit code."""
     recipe, run = read_options(model, preset, arguments)
     run.check()
     started = run.started(recipe)
+    join_tasks(run.processes)
     processes = Processes(run.processes, run.precision, run.out, tensorboard=run.tensorboard)
     title = f"{model}:{preset}"
 
     provide(run.data, processes)
-    manifest = Manifest.load(run.data)
+    manifest, shards, held_out = open_samples(run.data, run.columns)
+    streamed = "streamed" in manifest.facts
+    if streamed and processes.first:
+        print(describe_stream(run.data, manifest), file=sys.stderr, flush=True)
+    other = processes.broadcast(manifest.sha256) != manifest.sha256
+    processes.agree("another set than the first process sees" if other else "", f"cannot read {redact(run.data)}")
     check_inputs(recipe, manifest)
     networks, starts = starting_networks(recipe, run, started)
     described = describe(model, preset, recipe, starts)
     facts = resolve(run, described, manifest.sha256, processes.world, torch.get_num_threads())
-    problem = ""
+    facts["exactly_resumable"] = not streamed
+    with tenure(run.out, processes, lambda: settle(run.out, facts)) as owner:
+        learner = Learner(recipe, run, networks, processes, len(shards))
+        if manifest.facts.get("synthetic"):
+            title += " on synthetic tiles"
+        marks = {"synthetic": "true", "model": f"{model}:{preset}", "run": str(run.out)}
+        exhibit = Exhibit(held_out, run.held_out, run.out / "pictures", marks)
+
+        def draw_views(learner: Learner) -> Facts:
+            draw_curves(run.out, f"{title}, {learner.images} images")
+            draw_strip(run.out, f"SYNTHETIC: {title}, the same noise over time", marks)
+            return {}
+
+        watchers = [*evaluations(recipe, run, held_out, shards), Watcher("views", run.picture_every, draw_views)]
+        outcome = train(learner, shards, exhibit, title, watchers, request=request, owner=owner)
+        conclude(owner, outcome)
     if processes.first:
-        try:
-            run.out.mkdir(parents=True, exist_ok=True)
-            settle(run.out, facts)
-        except (OSError, ValueError) as error:
-            problem = str(error)
-    processes.agree(problem, f"cannot start in {run.out}")
+        if outcome.word == "continue":
+            print(f"{run.out}: {outcome.reason}; saved: the same command goes on")
+        else:
+            done = f"{learner.images} images done{describe_skipped(run.out)}"
+            print(f"{run.out}: {done}; look at curves.png, strip.png and pictures/ there")
+    return outcome.code
 
-    shards = ShardSet(run.data, "train")
-    held_out = ShardSet(run.data, "valid" if "valid" in manifest.splits else "train")
-    learner = Learner(recipe, run, networks, processes, len(shards))
-    if manifest.facts.get("synthetic"):
-        title += " on synthetic tiles"
-    marks = {"synthetic": "true", "model": f"{model}:{preset}", "run": str(run.out)}
-    exhibit = Exhibit(held_out, run.held_out, run.out / "pictures", marks)
 
-    def draw_views(out: Path, images: int) -> None:
-        draw_curves(out, f"{title}, {images} images")
-        draw_strip(out, f"SYNTHETIC: {title}, the same noise over time", marks)
+def evaluations(recipe: Recipe, run: Run, held_out: Samples, training: Samples) -> list[Watcher]:
+    """A watcher that says what the networks are worth, where the run is long enough for one and the model can."""
+    if not run.evaluate_every or run.evaluate_every > run.images or not Evaluation.applies(recipe):
+        return []
+    evaluation = Evaluation(recipe, held_out, training, run.evaluate_samples, run.seed)
 
-    train(learner, shards, exhibit, title, watchers=[draw_views])
-    if processes.first:
-        print(f"{run.out}: {learner.images} images done; look at curves.png, strip.png and pictures/ there")
-    return 0
+    def evaluate(learner: Learner) -> dict[str, float]:
+        with learner.shown() as networks:
+            return evaluation.figures(networks, learner.dtype, learner.processes.device)
+
+    return [Watcher("evaluation", run.evaluate_every, evaluate, evaluation.facts)]
 
 
 def read_options(model: str, preset: str, arguments: list[str]) -> tuple[Recipe, Run]:
@@ -88,7 +113,7 @@ def check_inputs(recipe: Recipe, manifest: Manifest) -> None:
         if entry.column not in held:
             raise UserError(
                 f"the shards of {manifest.name} have no column {entry.column}, which the model reads as {name}; "
-                f"they have {', '.join(held)}: pack them again with that column"
+                f"they have {', '.join(held)}: say --columns {entry.column}=… or pack them again with that column"
             )
         classes = tuple(manifest.facts.get("classes", ()))
         if entry.classes and classes != entry.classes:

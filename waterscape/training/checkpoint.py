@@ -1,31 +1,33 @@
-"""Checkpoints that are whole or absent.
+"""Checkpoints on disk: what they hold, whether they are whole, and how a learner takes one up.
 
-A checkpoint is a directory `checkpoints/000020000` (images) of one safetensors file for each network and each average,
-one file for each optimizer, and `state.json`, which holds the progress and the sha256 of every other file. It is
-written under a temporary name, forced to disk and renamed; only then is an older one dropped.
+A checkpoint is a directory `checkpoints/000000020000` (images) of one safetensors file for each network, each average
+and each optimizer, and `state.json`, which holds the progress, the optimizers' settings, and size and sha256 of every
+other file. `writer` writes them. Nothing in them is ever unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from waterscape.durable import sync
 from waterscape.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 STATE = "state.json"
 PARTIAL = ".partial-"
+
+Tensors = Mapping[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -36,49 +38,59 @@ class Checkpoint:
     sha256: str
     state: Mapping[str, Any]
 
+    @property
+    def images(self) -> int:
+        """How far the run was."""
+        found: int = self.state["images"]
+        return found
 
-def save(
-    directory: Path,
+    @property
+    def bytes(self) -> int:
+        """Of all files but `state.json`."""
+        return sum(file["bytes"] for file in self.state["files"].values())
+
+    def read(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one of its files, in memory of their own. Raises `UserError` where it has no such file."""
+        if name not in self.state["files"]:
+            raise UserError(f"{self.path} holds no {name}: it is a checkpoint of another model")
+        try:
+            return safetensors.torch.load((self.path / name).read_bytes())
+        except safetensors.SafetensorError as error:
+            raise UserError(f"{self.path / name} is no safetensors file: {error}") from None
+
+
+def tensors(
     networks: Mapping[str, nn.Module],
-    averages: Mapping[str, Mapping[str, Tensor]],
+    averages: Mapping[str, Tensors],
     optimizers: Mapping[str, torch.optim.Optimizer],
-    state: Mapping[str, Any],
-    keep: int,
-) -> Path:
-    """Write a checkpoint of `state["images"]` images, durably, then drop all but the newest `keep`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    name = f"{state['images']:012d}"
-    for stale in directory.glob(PARTIAL + "*"):
-        shutil.rmtree(stale)
-    partial = directory / (PARTIAL + name)
-    partial.mkdir()
-    for network, module in networks.items():
-        save_file(_whole(module.state_dict()), partial / f"network.{network}.safetensors")
-    for network, tensors in averages.items():
-        save_file(_whole(tensors), partial / f"average.{network}.safetensors")
-    for network, optimizer in optimizers.items():
-        torch.save(optimizer.state_dict(), partial / f"optimizer.{network}.pt")
-    sums = {}
-    for path in sorted(partial.iterdir()):
-        sums[path.name] = _sha256(path)
-        sync(path)
-    text = json.dumps({"format": FORMAT, **state, "files": sums}, indent=1)
-    (partial / STATE).write_text(text + "\n")
-    sync(partial / STATE)
-    sync(partial)
-    final = directory / name
-    if final.exists():  # a damaged one of the same name, passed over on resuming
-        shutil.rmtree(final)
-    partial.rename(final)
-    sync(directory)
-    for older in _all(directory)[:-keep]:
-        shutil.rmtree(older)
-    return final
+) -> dict[str, Tensors]:
+    """All tensors that must survive, by file and by name within the file."""
+    files: dict[str, Tensors] = {_file("network", n): network.state_dict() for n, network in networks.items()}
+    files |= {_file("average", name): held for name, held in averages.items()}
+    for name, optimizer in optimizers.items():
+        state = optimizer.state_dict()["state"]
+        entries = {f"{number}.{key}": value for number, entry in state.items() for key, value in entry.items()}
+        held = {key: value for key, value in entries.items() if value is not None}
+        assert all(isinstance(value, Tensor) for value in held.values()), f"{name}'s optimizer keeps other than tensors"
+        files[_file("optimizer", name)] = held
+    return files
+
+
+def settings(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
+    """The optimizers' parameter groups as JSON holds them: rates, betas and the like, and which parameters."""
+    return {name: optimizer.state_dict()["param_groups"] for name, optimizer in optimizers.items()}
+
+
+def every(directory: Path) -> list[Path]:
+    """The checkpoints of a directory, whole or not, oldest first: by their images, never by the clock."""
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if path.name.isdigit() and path.is_dir())
 
 
 def newest(directory: Path) -> Checkpoint | None:
     """The newest whole checkpoint, each of its files checked; a broken one is passed over with a warning."""
-    for path in reversed(_all(directory)):
+    for path in reversed(every(directory)):
         try:
             return verify(path)
         except (OSError, ValueError) as error:
@@ -88,62 +100,104 @@ def newest(directory: Path) -> Checkpoint | None:
 
 def verify(path: Path) -> Checkpoint:
     """The checkpoint at `path`. Raises `ValueError` or `OSError` unless every file is there with its sha256."""
+    found = peek(path)
+    for name, file in found.state["files"].items():
+        with (path / name).open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
+                raise ValueError(f"{name} has another sha256 than its state.json says")
+    return found
+
+
+def peek(path: Path) -> Checkpoint:
+    """As `verify`, but looking at the files' sizes alone."""
     text = (path / STATE).read_bytes()
-    state = json.loads(text)
-    if state["format"] > FORMAT:
-        raise UserError(f"its format {state['format']} is newer than this version's {FORMAT}: update waterscape")
-    for name, expected in state["files"].items():
-        if _sha256(path / name) != expected:
-            raise ValueError(f"{name} has another sha256 than its state.json says")
+    try:
+        state = json.loads(text)
+        version = state["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"state.json is damaged ({error})") from None
+    if version != FORMAT:
+        advice = "update waterscape" if version > FORMAT else "its optimizers are pickles, which are not read any more"
+        raise UserError(f"its format is {version}, this version's is {FORMAT}: {advice}")
+    for name, file in state["files"].items():
+        if Path(name).name != name:
+            raise ValueError(f"state.json names {name!r}, which lies elsewhere")
+        size = (path / name).stat().st_size
+        if size != file["bytes"]:
+            raise ValueError(f"{name} has {size} bytes, its state.json says {file['bytes']}")
     return Checkpoint(path, hashlib.sha256(text).hexdigest(), state)
 
 
 def load_networks(checkpoint: Checkpoint, networks: Mapping[str, nn.Module], *, averaged: bool = False) -> None:
     """Fill the networks from a checkpoint; where `averaged`, from the averages that it holds.
 
-    Raises `UserError` where the checkpoint's tensors are not those of the networks.
+    Raises `UserError`, before anything is filled, where the checkpoint's tensors are not those of the networks.
     """
+    read = {}
     for name, network in networks.items():
-        average = checkpoint.path / f"average.{name}.safetensors"
-        path = average if averaged and average.exists() else checkpoint.path / f"network.{name}.safetensors"
-        if not path.exists():
-            raise UserError(f"{checkpoint.path} holds no network {name!r}: it is a checkpoint of another model")
-        tensors = load_file(path)
-        wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        found = {key: tuple(value.shape) for key, value in tensors.items()}
-        different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-        if different:
-            key = different[0]
-            raise UserError(
-                f"{path} is of another network: {key} is {found.get(key)} there and {wanted.get(key)} here"
-                f" ({len(different)} tensors differ)"
-            )
-        network.load_state_dict(tensors)
+        average = _file("average", name)
+        file = average if averaged and average in checkpoint.state["files"] else _file("network", name)
+        read[name] = _fitting(checkpoint, file, network)
+    for name, network in networks.items():
+        network.load_state_dict(read[name])
 
 
-def load_averages(checkpoint: Checkpoint, names: Mapping[str, object]) -> dict[str, dict[str, Tensor]]:
-    """The averages that a checkpoint holds of the named networks."""
-    return {name: load_file(checkpoint.path / f"average.{name}.safetensors") for name in names}
+def restore(
+    checkpoint: Checkpoint,
+    networks: Mapping[str, nn.Module],
+    averages: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    """Take up all that a checkpoint holds.
 
-
-def load_optimizers(checkpoint: Checkpoint, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-    """Fill the optimizers' state. Nothing but tensors and plain values is unpickled."""
+    Raises `UserError` with the difference, before anything is changed, where it is one of another model.
+    """
+    filled = [(network, _fitting(checkpoint, _file("network", n), network)) for n, network in networks.items()]
+    filled += [(network, _fitting(checkpoint, _file("average", n), network)) for n, network in averages.items()]
+    states = {name: _optimizer_state(checkpoint, name, optimizer) for name, optimizer in optimizers.items()}
+    expected = tensors(networks, {n: network.state_dict() for n, network in averages.items()}, optimizers)
+    more = sorted(set(checkpoint.state["files"]) - set(expected))
+    if more:
+        raise UserError(f"{checkpoint.path} also holds {', '.join(more)}: it is a checkpoint of another model")
+    for network, held in filled:
+        network.load_state_dict(held)
     for name, optimizer in optimizers.items():
-        state = torch.load(checkpoint.path / f"optimizer.{name}.pt", map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(state)
+        optimizer.load_state_dict(states[name])
 
 
-def _all(directory: Path) -> list[Path]:
-    """The checkpoints of a directory, oldest first."""
-    if not directory.is_dir():
-        return []
-    return sorted(path for path in directory.iterdir() if path.name.isdigit() and path.is_dir())
+def _fitting(checkpoint: Checkpoint, file: str, network: nn.Module) -> dict[str, Tensor]:
+    """A file's tensors, which must be those of the network."""
+    held = checkpoint.read(file)
+    found, wanted = _shapes(held), _shapes(network.state_dict())
+    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    if different:
+        key = different[0]
+        raise UserError(
+            f"{checkpoint.path / file} is of another network: {key} is {found.get(key)} there and {wanted.get(key)} "
+            f"here ({len(different)} tensors differ)"
+        )
+    return held
 
 
-def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+def _optimizer_state(checkpoint: Checkpoint, name: str, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's state as its `load_state_dict` wants it."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in checkpoint.read(_file("optimizer", name)).items():
+        number, _, entry = key.partition(".")
+        state.setdefault(int(number), {})[entry] = value
+    then, now = checkpoint.state["optimizers"][name], optimizer.state_dict()["param_groups"]
+    if [group["params"] for group in then] != [group["params"] for group in now]:
+        raise UserError(f"{checkpoint.path} holds an optimizer of other parameters for {name}: it is of another model")
+    groups = [
+        {key: tuple(value) if isinstance(group.get(key), tuple) else value for key, value in held.items()}
+        for held, group in zip(then, now, strict=True)
+    ]
+    return {"state": state, "param_groups": groups}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _shapes(held: Tensors) -> Shapes:
+    return {key: tuple(value.shape) for key, value in held.items()}
+
+
+def _file(kind: str, name: str) -> str:
+    return f"{kind}.{name}.safetensors"

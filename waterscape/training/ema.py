@@ -24,17 +24,19 @@ class Averages:
         self.shown = {name: copy.deepcopy(network).requires_grad_(False) for name, network in self.networks.items()}
 
     @torch.no_grad()
-    def update(self, batch: int, images: int) -> None:
-        """Move each average towards the weights after a step of `batch` images, the last of `images`.
+    def update(self, batch: int, images: int, good: Tensor) -> None:
+        """Move each average towards the weights after a step of `batch` images, the last of `images`, if it was good.
 
         The half-life is at most a twentieth of the run so far, so that the first, poor weights are soon forgotten.
         """
         for name, network in self.networks.items():
             weight = 1 - 0.5 ** (batch / min(self.half_lives[name], YOUNG * images))
             average = self.shown[name]
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
+            ways = torch._foreach_sub(list(network.parameters()), list(average.parameters()))
+            torch._foreach_mul_(ways, good.to(ways[0].dtype) * weight)  # `good` stays on the device: no waiting
+            torch._foreach_add_(list(average.parameters()), ways)
             for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
-                kept.copy_(buffer)
+                kept.copy_(torch.where(good, buffer, kept))
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """The averages' tensors by network."""

@@ -9,61 +9,87 @@ mean over the global batch.
 from __future__ import annotations
 
 import contextlib
-import math
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from waterscape.data.batches import Batches, Loaded, ShardSet
-from waterscape.data.order import Order
-from waterscape.errors import UserError
+from waterscape.data.opening import batches_of
+from waterscape.data.samples import Samples
 from waterscape.training import checkpoint
-from waterscape.training.events import Events, Ledger, Watch
+from waterscape.training.council import Council
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
+from waterscape.training.outcome import Outcome
+from waterscape.training.owner import Owner
+from waterscape.training.records import Records, Watcher
+from waterscape.training.signals import Request
 
-Watcher = Callable[[Path, int], None]
-"""Called on the first process with the run's directory and the images so far, after each picture."""
+__all__ = ["Records", "Watcher", "resume", "train"]
 
 
-def train(learner: Learner, shards: ShardSet, exhibit: Exhibit, name: str, watchers: Sequence[Watcher] = ()) -> None:
-    """From the newest whole checkpoint, or from the start, to the run's number of images.
+def train(
+    learner: Learner,
+    samples: Samples,
+    exhibit: Exhibit,
+    name: str,
+    watchers: Sequence[Watcher] = (),
+    *,
+    request: Request | None = None,
+    owner: Owner | None = None,
+) -> Outcome:
+    """From the newest whole checkpoint, or from the start, to the run's number of images, or until asked to stop.
+
+    The last checkpoint is durable when it returns, on every process.
 
     Raises:
-        UserError: a checkpoint that not every process can load, or a loss that is no longer finite.
+        UserError: a checkpoint that not every process can load, one that could not be written, or too many steps in a
+            row that were skipped.
         ShardError: a shard that is not as its index says, with shard and sample.
     """
     run, processes = learner.run, learner.processes
     resume(learner)
-    records = Records(learner, name)
-    stream = Batches(
-        shards,
+    records = Records(learner, name, owner=owner)
+    council = Council(records, request or Request())
+    stream = batches_of(
+        samples,
         learner.columns,
+        pictures=learner.pictures,
         batch=run.batch,
-        order=Order(shards.counts, run.seed),
+        seed=run.seed,
         rank=processes.rank,
         world=processes.world,
         start=learner.images,
+        skip_damaged=run.skip_damaged,
+        balance=run.balance,
     )
     with contextlib.closing(stream), contextlib.closing(records):
         if learner.images == 0:
-            records.picture(exhibit, watchers)
+            records.picture(exhibit)
+            records.look(watchers)
+            records.is_best()
+        leaving = ""
         while learner.images < run.images:
             loaded = next(stream)
             losses = learner.step(loaded.columns, loaded.numbers, loaded.count)
             records.note(losses, loaded)
 
-            done = learner.images >= run.images
+            done, leaving = learner.images >= run.images, council.meet()
+            if leaving and not done:
+                records.save()  # and no picture before it: who asks to stop does not wait for long
+                break
             if done or learner.steps == 1 or _due(learner, run.report_every):
                 records.report()
-            if done or _due(learner, run.picture_every):
-                records.picture(exhibit, watchers)
-            if done or _due(learner, run.checkpoint_every):
+            pictured = done or _due(learner, run.picture_every)
+            if pictured:
+                records.picture(exhibit)
+            looking = [watcher for watcher in watchers if done or _due(learner, watcher.every)]
+            records.look(looking)
+            best = bool(pictured or looking) and records.is_best()
+            if done or best or any(_due(learner, every) for every in run.saves_every):
                 records.save()
+        records.finish()
     processes.close()
+    if learner.images < run.images:
+        return Outcome("continue", f"{leaving} after {learner.images} of {run.images} images")
+    return Outcome("done", f"{learner.images} images")
 
 
 def _due(learner: Learner, every: int) -> bool:
@@ -90,89 +116,3 @@ def resume(learner: Learner) -> None:
     except (OSError, ValueError) as error:
         problem = str(error)
     processes.agree(problem, f"cannot resume from {path}")
-
-
-class Records:
-    """What a run writes while it goes on: events, ledger, pictures and checkpoints, cut back to where it stands."""
-
-    def __init__(self, learner: Learner, name: str, *, quiet: bool = False) -> None:
-        run, processes = learner.run, learner.processes
-        self.learner, self.name, self.out, self.processes = learner, name, run.out, processes
-        self.events = None
-        if processes.first:
-            self.events = Events(run.out, learner.images)
-            Ledger.cut(run.out, learner.images)
-            self.events.write("start", learner.images, processes=processes.world, threads=torch.get_num_threads())
-        processes.wait()
-        self.ledger = Ledger(run.out, processes.rank)
-        self.watch = Watch(name, learner.images, run.images, quiet=quiet or not processes.first)
-        processes.track(learner.images)
-        self._open_window()
-
-    def note(self, losses: dict[str, Tensor], loaded: Loaded) -> None:
-        """One step: its samples into the ledger, its losses into the next report."""
-        self.ledger.write(loaded.numbers.tolist(), loaded.keys)
-        for name, value in losses.items():
-            total, steps = self.sums.get(name, (torch.zeros_like(value), 0))
-            self.sums[name] = total + value, steps + 1
-        self.seen += loaded.count
-        self.watch.step(loaded.count)
-
-    def report(self) -> None:
-        """Log the mean losses since the last report. Raises `UserError` where one is not finite."""
-        images, seconds = self.learner.images, time.monotonic() - self.began
-        means = torch.stack([total.double() / steps for total, steps in self.sums.values()])
-        losses = dict(zip(self.sums, self.processes.sum(means).tolist(), strict=True))
-        images_per_second = self.seen / seconds
-        if self.events:
-            self.events.write("report", images, losses=losses, images_per_second=images_per_second)
-            self.processes.log({f"train/{name}": value for name, value in losses.items()}, images)
-            self.watch.report(images, losses, images_per_second)
-        self._open_window()
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise UserError(
-                f"{', '.join(bad)} is not finite after {images} images; the last checkpoint stands in {self.out}: "
-                "try a lower learning rate in another --out"
-            )
-
-    def _open_window(self) -> None:
-        self.sums: dict[str, tuple[Tensor, int]] = {}
-        self.seen, self.began = 0, time.monotonic()
-
-    def picture(self, exhibit: Exhibit, watchers: Sequence[Watcher]) -> None:
-        """Measure held-out samples on all processes; on the first, draw the picture and call the watchers."""
-        images, began = self.learner.images, time.monotonic()
-        measured = exhibit.measure(self.learner)
-        if self.events:
-            exhibit.draw(self.learner, f"{self.name}, {images} images")
-            self.events.write("picture", images, measured=measured)
-            self.processes.log({f"held out/{name}": value for name, value in measured.items()}, images)
-            for watcher in watchers:
-                watcher(self.out, images)
-        self.began += time.monotonic() - began  # throughput is that of training alone
-
-    def save(self) -> None:
-        """Write a checkpoint of all that must survive; every process's ledger is on disk before it appears."""
-        learner, began = self.learner, time.monotonic()
-        self.ledger.sync()
-        self.processes.wait()
-        if self.events:
-            self.events.write("checkpoint", learner.images)
-            self.events.sync()
-            checkpoint.save(
-                self.out / "checkpoints",
-                learner.networks,
-                learner.averages.state(),
-                learner.optimizers,
-                {"images": learner.images, "steps": learner.steps, "processes": self.processes.world},
-                learner.run.keep,
-            )
-        self.began += time.monotonic() - began
-
-    def close(self) -> None:
-        """Close the files and the progress."""
-        self.watch.close()
-        self.ledger.close()
-        if self.events:
-            self.events.close()

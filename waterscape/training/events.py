@@ -7,16 +7,16 @@ checkpoint, so that no curve doubles and no sample is counted twice.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
-from waterscape.durable import write_text
+from waterscape.durable import Lines, write_text
 
 EVENTS = "events.jsonl"
 
@@ -29,16 +29,15 @@ class Events:
         if self.path.exists():
             kept = [line for line, event in _lines(self.path) if event["images"] <= images]
             write_text(self.path, "".join(kept))
-        self.file = self.path.open("a")
+        self.file = Lines(self.path)
 
     def write(self, event: str, images: int, **facts: Any) -> None:
         """Append an event; a reader sees it at once."""
         self.file.write(json.dumps({"event": event, "images": images, "time": time.time(), **facts}) + "\n")
-        self.file.flush()
 
     def sync(self) -> None:
         """Force what was written to disk."""
-        os.fsync(self.file.fileno())
+        self.file.sync()
 
     def close(self) -> None:
         """Write no more."""
@@ -64,11 +63,12 @@ class Ledger:
     """Which samples a rank has trained on, in its file `ledger/rank-00000.tsv`: place in the stream, tab, sample id.
 
     The ids are those that the loader read from the records themselves; a line is written after the optimizer's step.
+    Where the run records draws, another tab and 16 hexadecimal digits follow: a hash of that sample's random draws.
     """
 
     def __init__(self, out: Path, rank: int) -> None:
         (out / "ledger").mkdir(exist_ok=True)
-        self.file: TextIO = (out / "ledger" / f"rank-{rank:05d}.tsv").open("a")
+        self.file = Lines(out / "ledger" / f"rank-{rank:05d}.tsv")
 
     @staticmethod
     def cut(out: Path, images: int) -> None:
@@ -78,30 +78,39 @@ class Ledger:
                 kept = [line for line in file if line.endswith("\n") and int(line.split("\t")[0]) < images]
             write_text(path, "".join(kept))
 
-    def write(self, numbers: Sequence[int], keys: Sequence[str]) -> None:
-        """Note the samples of one step."""
-        self.file.writelines(f"{number}\t{key}\n" for number, key in zip(numbers, keys, strict=True))
+    def write(self, numbers: Sequence[int], keys: Sequence[str], drawn: Tensor | None = None) -> None:
+        """Note the samples of one step, and hashes of their draws (N, int64) where given."""
+        hashes = [""] * len(keys) if drawn is None else [f"\t{word % 2**64:016x}" for word in drawn.tolist()]
+        lines = (f"{number}\t{key}{end}\n" for number, key, end in zip(numbers, keys, hashes, strict=True))
+        self.file.write("".join(lines), at_once=False)
 
     def sync(self) -> None:
         """Force what was written to disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        self.file.sync()
 
     def close(self) -> None:
         """Write no more."""
-        self.sync()
         self.file.close()
 
 
 def read_ledger(out: Path) -> dict[int, str]:
     """Place in the stream → sample id, of all ranks. Raises `ValueError` for a place that was trained on twice."""
-    found: dict[int, str] = {}
+    return {number: key for number, (key, _) in _ledger(out).items()}
+
+
+def read_draws(out: Path) -> dict[int, str]:
+    """Place in the stream → hash of the random draws there, of all ranks, where the run records them."""
+    return {number: drawn for number, (_, drawn) in _ledger(out).items() if drawn}
+
+
+def _ledger(out: Path) -> dict[int, tuple[str, str]]:
+    found: dict[int, tuple[str, str]] = {}
     for path in sorted((out / "ledger").glob("rank-*.tsv")):
         for line in path.read_text().splitlines():
-            number, key = line.split("\t")
+            number, key, drawn = f"{line}\t".split("\t")[:3]
             if int(number) in found:
                 raise ValueError(f"{path}: place {number} of the stream was trained on twice")
-            found[int(number)] = key
+            found[int(number)] = key, drawn
     return found
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from waterscape.data.batches import ShardSet
+from waterscape.data.pictures import read_stacked
+from waterscape.data.samples import Samples
 from waterscape.durable import replacing
 from waterscape.randomness import Draw, hash64
 from waterscape.sheet import save_png, sheet
@@ -24,7 +25,7 @@ MEASURED_AT_ONCE = 32
 class Exhibit:
     """Held-out samples and the directory of pictures."""
 
-    def __init__(self, held_out: ShardSet, at_most: int, out: Path, facts: dict[str, str]) -> None:
+    def __init__(self, held_out: Samples, at_most: int, out: Path, facts: dict[str, str]) -> None:
         self.held_out, self.at_most, self.out, self.facts = held_out, min(at_most, len(held_out)), out, facts
 
     def measure(self, learner: Learner) -> dict[str, float]:
@@ -62,9 +63,9 @@ class Exhibit:
         save_png(sheet(pictured, title=title, scale=2), self.out / f"{name}.png", **self.facts)
 
     def _batch(self, learner: Learner, samples: Sequence[int]) -> dict[str, Tensor]:
-        read = [self.held_out.read(sample) for sample in samples]
-        stacked = {c: np.stack([np.asarray(one[c]) for one in read]) for c in learner.columns}
-        return learner.batch({name: torch.from_numpy(values) for name, values in stacked.items()})
+        read = read_stacked(self.held_out, samples, learner.columns, learner.pictures)
+        self.held_out.close()  # held open, its tars could not be evicted from a cache
+        return learner.batch(read)
 
 
 def as_array(images: Tensor) -> np.ndarray:

@@ -9,16 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from waterscape.data.plan import part
+from waterscape.errors import UserError
+from waterscape.nn.global_batch import shares
 from waterscape.randomness import Draw
 from waterscape.recipe import Networks, Phase, Progress, Recipe
 from waterscape.training import checkpoint
 from waterscape.training.ema import Averages
+from waterscape.training.gradients import Gradients
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
 
 class Learner:
-    """All that a step reads and changes. `epoch_images` is the number of images in an epoch."""
+    """All that a step reads and changes. `epoch_images` is the number of images in an epoch.
+
+    `good` says of the last step whether it was taken, `skipped` counts those that were not, `skipped_in_a_row` the
+    latest of them (tensors on the device, equal on all processes: reading them makes the host wait). `drawn` (N, int64)
+    is a hash of each sample's draws in the last step, where the run records it.
+    """
 
     def __init__(
         self, recipe: Recipe, run: Run, networks: Mapping[str, nn.Module], processes: Processes, epoch_images: int
@@ -27,58 +36,92 @@ class Learner:
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
         self.inputs = recipe.inputs()
         self.columns = list(dict.fromkeys(entry.column for entry in self.inputs.values()))
+        self.pictures = {entry.column: size for entry in self.inputs.values() if (size := entry.picture)}
         self.phases = recipe.phases()
         self.networks = {name: processes.place(network, self.dtype) for name, network in networks.items()}
         self.trained = sorted({name for phase in self.phases for name in phase.trains})
         self.optimizers = {name: recipe.optimizer(name, self.networks[name]) for name in self.trained}
         self.full_rates = {n: [group["lr"] for group in o.param_groups] for n, o in self.optimizers.items()}
         self.averages = Averages(self.networks, recipe.averages())
-        self.parallel = processes.wrap(self.networks, self.trained)
+        for name, network in self.networks.items():
+            if name not in self.trained:
+                network.requires_grad_(False).eval()
+        self.called = {name: processes.prepare(network) for name, network in self.networks.items()}
+        self.gradients = {name: Gradients(self.networks[name]) for name in self.trained}
+        self.good = torch.ones((), dtype=torch.bool, device=processes.device)
+        self.skipped = self.skipped_in_a_row = torch.zeros((), dtype=torch.int64, device=processes.device)
+        self.drawn: Tensor | None = None
         self.images = self.steps = 0
 
     def step(self, columns: Mapping[str, Any], numbers: Tensor, count: int) -> dict[str, Tensor]:
         """Train on a global batch of `count` images, of which `columns` and `numbers` are this process's share.
 
-        Returns this process's share of each loss: summed over the processes it is the mean over the global batch.
+        Where a phase's loss or gradients are not finite, nothing moves from there on: no optimizer, no buffer, no
+        average, on all processes alike. The step is skipped and its images are counted all the same.
+
+        Returns this process's share of each loss: summed over the processes it is the mean over the global batch; zero
+        where the step was skipped.
         """
         batch = self.batch(columns)
-        draw = Draw(self.run.seed, numbers.to(self.processes.device), self.dtype)
+        numbers = numbers.to(self.processes.device)
+        self.drawn = torch.zeros_like(numbers) if self.run.record_draws else None
+        draw = Draw(self.run.seed, numbers, self.dtype, self.drawn)
         self._set_rates()
+        self.good = torch.ones_like(self.good)
         losses: dict[str, Tensor] = {}
         for phase in self.phases:
             if self.steps % phase.every == 0:
+                buffers = [buffer for network in self.networks.values() for buffer in network.buffers()]
+                before = [buffer.clone() for buffer in buffers]
                 for name, value in self.backward(phase, batch, draw, count).items():
                     losses[name if len(self.phases) == 1 else f"{phase.name}: {name}"] = value
                 for name in phase.trains:
-                    self.optimizers[name].step()
+                    self.good = self.good & self.gradients[name].finite
+                for buffer, old in zip(buffers, before, strict=True):
+                    buffer.copy_(torch.where(self.good, buffer, old))
+                for name in phase.trains:
+                    self._descend(self.optimizers[name])
         self.images += count
-        self.averages.update(count, self.images)
+        self.averages.update(count, self.images, self.good)
         self.steps += 1
-        return losses
+        self.skipped = self.skipped + ~self.good
+        self.skipped_in_a_row = torch.where(self.good, 0, self.skipped_in_a_row + 1)
+        return {name: torch.where(self.good, value, 0) for name, value in losses.items()}
 
     def backward(self, phase: Phase, batch: Mapping[str, Tensor], draw: Draw, count: int) -> dict[str, Tensor]:
         """Leave a phase's gradients, of the mean over the global batch, in the networks that it trains."""
         for name, network in self.networks.items():
             network.requires_grad_(name in phase.trains)
-        for name in phase.trains:
-            self.optimizers[name].zero_grad()
-        networks = {n: self.parallel[n] if n in phase.trains else bare for n, bare in self.networks.items()}
-        wrapped = [self.parallel[name] for name in phase.trains]
-        size = self.run.micro_batch or len(draw)
+        gradients = [self.gradients[name] for name in phase.trains]
+        for each in gradients:
+            each.clear()
         losses: dict[str, Tensor] = {}
-        for start in range(0, len(draw), size):
-            rows = slice(start, start + size)
-            part, drawn = {name: value[rows] for name, value in batch.items()}, draw.rows(rows)
-            last = start + size >= len(draw)
-            with contextlib.nullcontext() if last else self.processes.unsynchronised(wrapped):
-                found = phase.loss(networks, part, drawn)
-                # Gradients are averaged over processes that may hold unequal shares: each mean is weighed by its
-                # number of images × processes ÷ the global number.
-                share = len(drawn) / count
-                torch.autograd.backward(found["loss"] * (share * self.processes.world * phase.every))
+        done, rank = 0, self.processes.rank
+        for sizes in micro_batches(count, self.processes.world, self.run.micro_batch):
+            rows = slice(done, done + sizes[rank])
+            done = rows.stop
+            piece, drawn = {name: value[rows] for name, value in batch.items()}, draw.rows(rows)
+            with shares(sizes, rank):
+                found = phase.loss(self.called, piece, drawn)
+            # Gradients are summed over processes and pieces that may hold unequal shares: each mean is weighed by its
+            # number of images ÷ the global number.
+            share = sizes[rank] / count
+            torch.autograd.backward(found["loss"] * (share * phase.every))
+            gradients[0].note_loss(found["loss"] * share)
             for name, value in found.items():
                 losses[name] = value.detach() * share + losses.get(name, 0)
+        assert done == len(draw), "a process takes its part of the global batch"
+        for each in gradients:
+            self.processes.add_up(each.flat)
         return losses
+
+    def _descend(self, optimizer: torch.optim.Optimizer) -> None:
+        """Move, if the step is good. A fused optimizer decides on the device, as it does for a gradient scaler."""
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            optimizer.grad_scale, optimizer.found_inf = None, (~self.good).to(torch.float32)  # type: ignore[attr-defined]
+            optimizer.step()
+        elif self.good:  # the host waits for the device
+            optimizer.step()
 
     def batch(self, columns: Mapping[str, Any]) -> dict[str, Tensor]:
         """Stored columns as the batch that the recipe declares, on the device."""
@@ -109,7 +152,32 @@ class Learner:
 
     def load(self, found: checkpoint.Checkpoint) -> None:
         """Take up a checkpoint's networks, averages, optimizers and progress."""
-        checkpoint.load_networks(found, self.networks)
-        checkpoint.load_optimizers(found, self.optimizers)
-        self.averages.load(checkpoint.load_averages(found, self.averages.shown))
+        kind = type(self.recipe).__name__
+        if found.state["recipe"] != kind:
+            raise UserError(f"{found.path} is a checkpoint of {found.state['recipe']}, this run trains {kind}")
+        checkpoint.restore(found, self.networks, self.averages.shown, self.optimizers)
         self.images, self.steps = found.state["images"], found.state["steps"]
+
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """All tensors that a checkpoint holds, by file."""
+        return checkpoint.tensors(self.networks, self.averages.state(), self.optimizers)
+
+    def progress(self) -> dict[str, Any]:
+        """What else a checkpoint must say to be taken up."""
+        return {
+            "images": self.images,
+            "steps": self.steps,
+            "recipe": type(self.recipe).__name__,
+            "optimizers": checkpoint.settings(self.optimizers),
+        }
+
+
+def micro_batches(count: int, world: int, at_most: int | None) -> list[tuple[int, ...]]:
+    """How a global batch of `count` images comes in pieces: for each piece, how many images each process takes.
+
+    Every process has equally many pieces, none of them empty, so that they can wait for one another within a piece.
+    (Where the shares are unequal and `at_most` is 1, the larger ones therefore have a piece of 2.)
+    """
+    held = [len(part(count, rank, world)) for rank in range(world)]
+    pieces = 1 if at_most is None else min(-(-max(held) // at_most), min(held))
+    return [tuple(len(part(size, piece, pieces)) for size in held) for piece in range(pieces)]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from waterscape.errors import UserError
@@ -20,11 +18,8 @@ class Processes:
     """This process among those of the run; `world` of them, this one of number `rank`."""
 
     def __init__(self, wanted: int | None, precision: str, out: Path, *, tensorboard: bool = False) -> None:
-        # Buffers change only from sums over all processes, so none is copied over the others'.
-        parallel = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
         self.accelerator = Accelerator(
             mixed_precision="bf16" if precision == "bfloat16" else "no",
-            kwargs_handlers=[parallel],
             log_with="tensorboard" if tensorboard else None,
             project_dir=str(out),
         )
@@ -41,34 +36,36 @@ class Processes:
             )
 
     def place(self, network: nn.Module, dtype: torch.dtype) -> nn.Module:
-        """The network on this process's device."""
-        return network.to(device=self.device, dtype=dtype)
+        """The network on this process's device, with the first process's weights and buffers."""
+        network = network.to(device=self.device, dtype=dtype)
+        for tensor in (*network.parameters(), *network.buffers()) if self.world > 1 else ():
+            torch.distributed.broadcast(tensor.detach(), 0)
+        return network
 
-    def wrap(self, networks: Mapping[str, nn.Module], trained: Sequence[str]) -> dict[str, nn.Module]:
-        """Those networks that are trained, such that calling one averages its gradients over all processes.
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """The network as phases call it, in the run's precision.
 
-        The networks themselves stay usable: a phase calls the frozen ones bare. A network that no phase trains is never
-        wrapped, since there would be no gradients to wait for.
+        Not wrapped in DistributedDataParallel: gradients are added up by `Gradients`.
         """
-        for name, network in networks.items():
-            if name not in trained:
-                self.accelerator.prepare_model(network.requires_grad_(False).eval(), evaluation_mode=True)
-        with warnings.catch_warnings():  # torch 2.13 renames the option above, with a successor that does less
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-            return {name: self.accelerator.prepare_model(networks[name].requires_grad_(True)) for name in trained}
+        prepared: nn.Module = self.accelerator.prepare_model(network, evaluation_mode=True)
+        return prepared
 
-    @contextlib.contextmanager
-    def unsynchronised(self, networks: Sequence[nn.Module]) -> Iterator[None]:
-        """Gradients add up here without being averaged: for all micro-batches of a step but the last."""
-        with contextlib.ExitStack() as stack:
-            for network in networks:
-                stack.enter_context(self.accelerator.no_sync(network))
-            yield
+    def add_up(self, tensor: Tensor) -> None:
+        """Put the sum over all processes in its place."""
+        if self.world > 1:
+            torch.distributed.all_reduce(tensor)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         total: Tensor = self.accelerator.reduce(values, "sum")
         return total
+
+    def tally(self, values: Sequence[float]) -> list[float]:
+        """Each number's sum over all processes, in float32."""
+        if self.world == 1:
+            return list(values)
+        found: list[float] = self.sum(torch.tensor(values, dtype=torch.float32, device=self.device)).tolist()
+        return found
 
     def broadcast(self, value: Any) -> Any:
         """The first process's value, on every process."""
@@ -77,6 +74,11 @@ class Processes:
         held = [value]
         broadcast_object_list(held)
         return held[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, on every process."""
+        found: list[Any] = gather_object([value])
+        return found
 
     def agree(self, problem: str, what: str) -> None:
         """Raise `UserError` on every process where one of them has a problem, so that none waits for the others."""
