@@ -87,8 +87,13 @@ def engine_steps(tiles: Path, out: Path) -> tuple[Callable[[], None], Callable[[
     return steps, close
 
 
-def bare_steps(tiles: Path) -> Callable[[], None]:
-    """The same model and batch, by hand."""
+def bare_steps(
+    tiles: Path,
+    count: int = STEPS,
+    batch: int = BATCH,
+    wrap: Callable[[torch.nn.Module], torch.nn.Module] = lambda network: network,
+) -> Callable[[], None]:
+    """The same model and batch, by hand; `wrap` is laid around each network."""
     recipe = models.presets("water_vae")["reference"]
     networks = recipe.networks({})
     encoder, decoder = networks["encoder"], networks["decoder"]
@@ -100,16 +105,18 @@ def bare_steps(tiles: Path) -> Callable[[], None]:
     kernels += [(0.01, m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Linear)]
     kernels += [(0.02, m.weight) for m in decoder.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
 
+    encoder, decoder = wrap(encoder), wrap(decoder)
+
     def steps() -> None:
-        for step in range(STEPS):
-            start = step * BATCH % TILES
-            image = images[start : start + BATCH]
+        for step in range(count):
+            start = step * batch % TILES
+            image = images[start : start + batch]
             for optimizer in optimizers:
                 optimizer.zero_grad()
             mean, log_variance = encoder(image)
             made = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
-            error = (made - image).square().sum() / BATCH
-            divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / BATCH
+            error = (made - image).square().sum() / batch
+            divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / batch
             penalty = sum(strength * kernel.square().sum() for strength, kernel in kernels)
             (error + divergence + penalty).backward()
             for optimizer in optimizers:

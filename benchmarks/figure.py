@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+import numpy as np
+
+
+class NotHereError(Exception):
+    """A row that this machine cannot measure; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`str` gives the line that is printed: `B3 litdata 1.7 >= 1.5 ok`, or `short` at its end."""
+    """`str` gives the line that is printed: `B3 litdata 1.7 >= 1.5 ok`, or `short` at its end.
+
+    `name` is the peer's, `limit` for a share of the physical limit, or else what was measured. `spread`: the quartiles
+    over `repeats` rounds.
+    """
 
     row: str
     name: str
     value: float
     relation: Literal[">=", "<="]
     goal: float
+    spread: tuple[float, float] | None = None
+    repeats: int | None = None
+
+    @classmethod
+    def over(cls, row: str, name: str, values: Iterable[float], relation: Literal[">=", "<="], goal: float) -> Self:
+        """The median over rounds, with the quartiles."""
+        measured = [float(value) for value in values]
+        low, median, high = (float(value) for value in np.percentile(measured, (25, 50, 75)))
+        return cls(row, name, median, relation, goal, (low, high), len(measured))
 
     @property
     def reached(self) -> bool:
         """Whether the value, unrounded, reaches the goal."""
         return self.value >= self.goal if self.relation == ">=" else self.value <= self.goal
 
+    @property
+    def verdict(self) -> str:
+        """`ok` or `short`."""
+        return "ok" if self.reached else "short"
+
     def __str__(self) -> str:
-        value = f"{self.value:.0f}" if self.value >= 100 else f"{self.value:.3g}"
-        return f"{self.row} {self.name} {value} {self.relation} {self.goal:g} {'ok' if self.reached else 'short'}"
+        return f"{self.row} {self.name} {shown(self.value)} {self.relation} {self.goal:g} {self.verdict}"
+
+
+def shown(value: float) -> str:
+    """Three digits."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def note(text: str) -> None:

@@ -1,0 +1,71 @@
+"""B2: the same tars through a plain `webdataset` pipeline, which checks nothing.
+
+Ours as in B1. Peer: `WebDataset` over the tars with a shuffle buffer of 1000, told by `select_files` to pass over the
+columns that are not wanted, decoding the `.npy` and batching within its workers, at the best of 0, 1 and 2 of them,
+which stay alive. Both deliver uint8 batches of 256 tiles. The limit is B1's.
+
+The peer's turn is counted from its first batch on, so that starting an epoch costs it nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import webdataset
+
+from benchmarks.figure import Figure
+from benchmarks.tiles import COLUMNS, ours_and_limit, write_shards
+from benchmarks.turns import best, ratio, take_turns, time_epoch
+
+TILES = 3072
+BATCH = 256
+TURN_IMAGES = 8 * TILES
+
+
+def figures() -> Iterator[Figure]:
+    """Ratio to the peer and the share of the limit."""
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            shards = write_shards(Path(directory) / "shards", TILES)
+            tars = [str(Path(directory) / "shards" / f"{shard.name}.tar") for shard in shards.shards]
+            ours, limit = ours_and_limit("B2", shards, 256, BATCH, TURN_IMAGES)
+            workers = best("B2", {n: Peer(tars, n) for n in (0, 1, 2)}, "webdataset, workers")
+            rates = take_turns("B2", {"ours": ours, "webdataset": Peer(tars, workers), "limit": limit})
+            yield Figure("B2", "webdataset", ratio(rates, "ours", "webdataset"), ">=", 5)
+            yield Figure("B2", "limit", ratio(rates, "ours", "limit"), ">=", 0.6)
+    finally:
+        torch.set_num_threads(torch_threads)
+
+
+class Peer:
+    """Images a second of a `WebDataset` pipeline."""
+
+    def __init__(self, tars: list[str], workers: int) -> None:
+        column = COLUMNS[256]
+        samples = webdataset.WebDataset(
+            tars, shardshuffle=len(tars), workersplitter=webdataset.split_by_worker, select_files=column_only
+        )
+        batches = samples.shuffle(1000).decode().to_tuple(column).batched(BATCH, collation_fn=stack)
+        self.loader = webdataset.WebLoader(
+            batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0
+        )
+
+    def __call__(self) -> float:
+        """One turn: an epoch."""
+        return time_epoch(len(tiles) for tiles in self.loader)
+
+
+def column_only(name: str) -> bool:
+    """Members that are decoded."""
+    return name.endswith(COLUMNS[256])
+
+
+def stack(samples: list[tuple[np.ndarray]]) -> torch.Tensor:
+    """A batch as one tensor, which travels from a worker through shared memory."""
+    return torch.from_numpy(np.stack([tile for (tile,) in samples]))

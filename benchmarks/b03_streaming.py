@@ -1,0 +1,61 @@
+"""B3: the same tiles through LitData and through MosaicML Streaming, in formats of their own; they check nothing.
+
+Ours as in B1, with crc on. Peers: a shuffled epoch of their own data set and loader at the best of 0, 1 and 2 workers,
+which stay alive, LitData also at the better of two forms of samples; each in an environment of its own
+(`benchmarks/peers`), as a process that sleeps while others have their turn. Their turns are counted from the first
+batch on, so that starting an epoch costs them nothing. All deliver uint8 batches of 128 tiles. The limit is B1's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.figure import Figure, note
+from benchmarks.peers import PeerProcess
+from benchmarks.tiles import make_tiles, ours_and_limit, write_shards
+from benchmarks.turns import ratio, take_turns
+
+TILES = 4096
+BATCH = 128
+TURN_IMAGES = 6 * TILES
+GOALS = {"litdata": 1, "streaming": 6}
+SETTINGS = {  # the samples' form, and workers
+    "litdata": ("tensors-0", "tensors-1", "tensors-2", "bytes-0", "bytes-2"),
+    "streaming": ("arrays-0", "arrays-1", "arrays-2"),
+}
+
+
+def figures() -> Iterator[Figure]:
+    """Ratio to each peer and the share of the limit."""
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            root = Path(directory)
+            shards = write_shards(root / "shards", TILES)
+            np.save(root / "tiles.npy", np.stack([tile for tile, _ in make_tiles(TILES)]))
+            ours, limit = ours_and_limit("B3", shards, 256, BATCH, TURN_IMAGES)
+            sides = {"ours": ours, **{peer: best_peer(peer, root) for peer in GOALS}, "limit": limit}
+            rates = take_turns("B3", sides)
+            for peer, goal in GOALS.items():
+                yield Figure("B3", peer, ratio(rates, "ours", peer), ">=", goal)
+            yield Figure("B3", "limit", ratio(rates, "ours", "limit"), ">=", 0.6)
+    finally:
+        torch.set_num_threads(torch_threads)
+
+
+def best_peer(name: str, root: Path) -> PeerProcess:
+    """A peer at its best setting; one process at a time, since two on one set may stand in each other's way."""
+    rates: dict[str, float] = {}
+    for setting in SETTINGS[name]:
+        peer = PeerProcess(name, root / "tiles.npy", root / name, BATCH, setting)
+        peer()
+        rates[setting] = max(peer() for _ in range(3))
+        peer.close()
+    note(f"B3 {name}: " + ", ".join(f"{setting}: {rate:,.0f}/s" for setting, rate in rates.items()))
+    return PeerProcess(name, root / "tiles.npy", root / name, BATCH, max(rates, key=rates.__getitem__))

@@ -1,0 +1,101 @@
+"""B8: cutting a large export into tiles, against a window loop by rasterio.
+
+Ours: `sources.cutting.pieces`, from opening the file to the last tile. Peer: `rasterio`, one handle, `dataset.read` of
+one 256×256 window after the other, with GDAL's `NUM_THREADS=ALL_CPUS` and its usual block cache. Both deliver the
+pixels of every tile as an array of its own, in the same order. Limit: one `read` of the whole raster by all threads.
+
+The raster is synthetic occurrence, 6144×6144 bytes, of two kinds: blocks of 256×256 with LZW, as Earth Engine exports,
+and strips of eight rows with deflate. It lies in the page cache. Taken in turn in one process, GDAL's cache emptied by
+closing the file; the median of the rounds' ratios counts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from scipy import ndimage
+
+from benchmarks.b06_writing import SCRATCH
+from benchmarks.figure import Figure, note
+from waterscape.sources.cutting import THREADS, pieces
+from waterscape.sources.occurrence import open_geotiff
+
+SIDE, TILE = 6144, 256
+ROUNDS = 9
+KINDS: dict[str, dict[str, Any]] = {
+    "windows": {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"},
+    "windows-of-strips": {"tiled": False, "blockysize": 8, "compress": "deflate"},
+}
+
+
+def figures() -> Iterator[Figure]:
+    """Ratio to the peer for both kinds of file, and the share of the limit."""
+    SCRATCH.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        for name, kind in KINDS.items():
+            path = Path(directory) / f"{name}.tif"
+            write_raster(path, kind)
+            turns: list[Callable[[Path], int]] = [cut, loop, read_whole]
+            if len({turn(path) for turn in turns[:2]}) != 1:
+                raise AssertionError("ours and the peer's tiles differ")
+            taken = np.array([[seconds(turn, path) for turn in turns] for _ in range(ROUNDS)]).T
+            speeds = zip(("ours", "window loop", "whole read"), (SIDE // TILE) ** 2 / np.median(taken, 1), strict=True)
+            note(f"B8 {name}, tiles/s: " + ", ".join(f"{who} {speed:,.0f}" for who, speed in speeds))
+            yield Figure.over("B8", name, taken[1] / taken[0], ">=", 2)
+            yield Figure.over("B8", f"limit-{name}", taken[2] / taken[0], ">=", 0.6)
+
+
+def write_raster(path: Path, kind: dict[str, Any]) -> None:
+    """Synthetic occurrence that compresses like real: dry land, full waters, noisy shores."""
+    random = np.random.default_rng(0)
+    field = ndimage.zoom(random.normal(size=(SIDE // 32, SIDE // 32)), 32, order=1, grid_mode=True, mode="grid-wrap")
+    shore = field * 90 + random.normal(size=field.shape, scale=4)
+    pixels = np.where(field < 0, 0, np.clip(shore, 0, 100)).astype(np.uint8)
+    profile = {"driver": "GTiff", "count": 1, "height": SIDE, "width": SIDE, "dtype": "uint8", "crs": "EPSG:32645"}
+    place = {"transform": rasterio.Affine(30, 0, 3e5, 0, -30, 7e6)}
+    with rasterio.open(path, "w", **profile, **place, **kind) as dataset:
+        dataset.write(pixels, 1)
+    note(f"B8 {path.stem}: {path.stat().st_size / SIDE**2:.2f} bytes a pixel")
+
+
+def seconds(turn: Callable[[Path], int], path: Path) -> float:
+    """That a turn takes."""
+    began = time.perf_counter()
+    turn(path)
+    return time.perf_counter() - began
+
+
+def cut(path: Path) -> int:
+    """Ours."""
+    with open_geotiff(path, **THREADS) as dataset:
+        return _looked_at(piece.pixels[0] for piece in pieces(dataset, TILE))
+
+
+def loop(path: Path) -> int:
+    """The peer."""
+    with rasterio.open(path, **THREADS) as dataset:
+        corners = ((row, column) for row in range(0, SIDE, TILE) for column in range(0, SIDE, TILE))
+        return _looked_at(dataset.read(1, window=Window(column, row, TILE, TILE)) for row, column in corners)
+
+
+def read_whole(path: Path) -> int:
+    """The limit."""
+    with rasterio.open(path, **THREADS) as dataset:
+        return int(dataset.read(1)[0, 0])
+
+
+def _looked_at(tiles: Iterator[NDArray[np.uint8]]) -> int:
+    """A crc32 over one row of each tile: that all have been made, in the same order."""
+    crc = 0
+    for tile in tiles:
+        crc = zlib.crc32(tile[TILE // 2].tobytes(), crc)
+    return crc

@@ -1,0 +1,104 @@
+"""Synthetic tiles of water occurrence in shards, our reading of them, and the limit of reading them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from benchmarks.turns import best
+from waterscape.data.batches import Batches, ShardSet
+from waterscape.data.order import Order
+from waterscape.data.pack import SetWriter
+from waterscape.data.shard import BLOCK, crc32, fixed_size, padding
+
+CHUNKS = (1 << 16, 1 << 18, 1 << 20)
+COLUMNS = {256: "occurrence.npy", 64: "occurrence64.npy"}
+
+
+def make_tiles(count: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Tiles of 256 and of 64 pixels that compress like real ones: smooth fields, dry and full beyond thresholds."""
+    random = np.random.default_rng(0)
+    fields = [ndimage.gaussian_filter(random.normal(size=(256, 256)), sigma, mode="wrap") for sigma in range(5, 17)]
+    for number in range(count):
+        field = np.roll(fields[number % len(fields)], random.integers(0, 256, 2), axis=(0, 1))
+        tile = np.clip(50 + 60 * (field / field.std() - random.normal()), 0, 100).astype(np.uint8)
+        yield tile, tile.reshape(64, 4, 64, 4).mean((1, 3)).astype(np.uint8)
+
+
+def write_shards(out: Path, count: int, samples_per_shard: int = 256) -> ShardSet:
+    """The tiles of both sizes, column by column, in one split."""
+    with SetWriter(out, facts={"synthetic": True}, samples_per_shard=samples_per_shard) as writer:
+        for tile, small in make_tiles(count):
+            writer.add("train", {COLUMNS[256]: tile, COLUMNS[64]: small})
+        writer.finish()
+    return ShardSet(out, "train")
+
+
+class Ours:
+    """Images a second of `Batches`, shuffled, with crc on every read."""
+
+    def __init__(self, shards: ShardSet, column: str, batch: int, images: int, threads: int) -> None:
+        order = Order(shards.counts, 0)
+        self.stream = Batches(shards, [column], batch=batch, order=order, threads=threads)
+        self.batches = images // batch
+
+    def __call__(self) -> float:
+        """One turn."""
+        started = time.perf_counter()
+        images = sum(len(loaded.keys) for loaded in islice(self.stream, self.batches))
+        return images / (time.perf_counter() - started)
+
+    def __del__(self) -> None:
+        self.stream.close()
+
+
+class Limit:
+    """The column's records a second, if reading and crc32 were all there is to do.
+
+    `pread` of the tars from end to end and crc32 of the bytes, into one buffer that stays in the cache.
+    """
+
+    def __init__(self, shards: ShardSet, column: str, chunk: int, threads: int) -> None:
+        there = shards.column(column)
+        assert there.dtype is not None
+        assert there.shape is not None
+        size = fixed_size(there.dtype, there.shape)
+        self.record = BLOCK + size + padding(size)
+        self.chunk = chunk
+        self.threads = threads
+        files = [(shards.file(number), shard.bytes) for number, shard in enumerate(shards.shards)]
+        self.files = [file for file, _ in files]  # held open
+        self.work = [(file.descriptor, offset) for file, end in files for offset in range(0, end, chunk)]
+        self.bytes = sum(end for _, end in files)
+
+    def __call__(self) -> float:
+        """One turn: all tars."""
+        started = time.perf_counter()
+        threads = [threading.Thread(target=self._read, args=(number,)) for number in range(self.threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self.bytes / self.record / (time.perf_counter() - started)
+
+    def _read(self, number: int) -> None:
+        memory = memoryview(mmap.mmap(-1, self.chunk))
+        for descriptor, offset in self.work[number :: self.threads]:
+            crc32(memory[: os.preadv(descriptor, [memory], offset)])
+
+
+def ours_and_limit(row: str, shards: ShardSet, size: int, batch: int, images: int) -> tuple[Ours, Limit]:
+    """Both at their best settings: 1 or 2 threads, the same number for both, and the limit's chunk."""
+    column = COLUMNS[size]
+    threads = best(row, {n: Ours(shards, column, batch, images, n) for n in (1, 2)}, f"{size} px, ours, threads")
+    chunk = best(row, {n: Limit(shards, column, n, threads) for n in CHUNKS}, f"{size} px, limit, bytes a read")
+    return Ours(shards, column, batch, images, threads), Limit(shards, column, chunk, threads)
