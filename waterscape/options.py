@@ -22,9 +22,7 @@ def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Option
     Raises `UserError` for a word that is no option, with the one it resembles and all there are. A value of the wrong
     type, or a required one left out, is told by tyro, which ends the program with exit code 2.
     """
-    parsed, unknown = tyro.cli(
-        kind, args=list(arguments), prog=program, config=(tyro.conf.OmitArgPrefixes,), return_unknown_args=True
-    )
+    parsed, unknown = parse_some(kind, arguments, program)
     if unknown:
         known = ["--" + name.replace("_", "-") for name in _names(kind)]
         word = unknown[0].split("=")[0]
@@ -32,6 +30,14 @@ def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Option
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(f"{program} has no option {word}{meant}; it has {', '.join(known)}")
     return parsed
+
+
+def parse_some(kind: type[Options], arguments: Sequence[str], program: str) -> tuple[Options, list[str]]:
+    """As `parse`; words that are none of these options are given back, in their order, for somebody else to read."""
+    parsed, unknown = tyro.cli(
+        kind, args=list(arguments), prog=program, config=(tyro.conf.OmitArgPrefixes,), return_unknown_args=True
+    )
+    return parsed, list(unknown)
 
 
 def comma_separated(kind: type[Number], metavar: str) -> PrimitiveConstructorSpec[tuple[Number, ...]]:

@@ -157,8 +157,8 @@ def _read_geotiff(path: Path, size: int | None) -> Tile:
 
 
 @contextmanager
-def open_geotiff(path: Path) -> Iterator[Any]:
-    """A GeoTIFF, open, that can be an occurrence tile by its header. Raises `UserError` where it cannot."""
+def open_geotiff(path: Path, **options: str) -> Iterator[Any]:
+    """A GeoTIFF, open (with GDAL's options), that can be occurrence by its header. Raises `UserError` where not."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -166,7 +166,7 @@ def open_geotiff(path: Path) -> Iterator[Any]:
     with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            dataset = rasterio.open(path, driver="GTiff")
+            dataset = rasterio.open(path, driver="GTiff", **options)
         except RasterioError as error:
             raise UserError(f"{path} is not a GeoTIFF that can be read: export it again, or take it out") from error
         with dataset:

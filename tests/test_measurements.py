@@ -1,0 +1,94 @@
+"""The table of measurements: each row in a process of its own, failures told, other rows kept."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from programs import ROOT
+
+ROWS = {
+    "b02_quick": '''
+"""B2: something quick, against a peer. More words."""
+from benchmarks.figure import Figure
+VERSIONS = {"peer": "1.2.3"}
+def figures():
+    yield Figure.over("B2", "peer", [3, 1, 2, 9, 2], ">=", 2)
+    yield Figure("B2", "limit", 0.5999, ">=", 0.6)
+''',
+    "b10_broken": "def figures():\n    raise RuntimeError('broken')\n    yield",
+    "g01_elsewhere": """
+from benchmarks.figure import NotHereError
+def figures():
+    raise NotHereError("no GPU")
+    yield
+""",
+}
+
+
+@pytest.fixture
+def there(tmp_path):
+    """The measurements' own files beside three rows of the test's own."""
+    directory = tmp_path / "benchmarks"
+    directory.mkdir()
+    for name in ("__init__.py", "__main__.py", "figure.py", "results.py", "README.md"):
+        shutil.copy(ROOT / "benchmarks" / name, directory)
+    for name, text in ROWS.items():
+        (directory / f"{name}.py").write_text(text.lstrip())
+    return directory
+
+
+def measure(there, *words):
+    command = [sys.executable, "-m", "benchmarks", *words]
+    return subprocess.run(command, cwd=there.parent, capture_output=True, text=True, check=False)
+
+
+def test_rows_that_fail_or_cannot_be_measured_here_do_not_end_the_others(there):
+    done = measure(there, "--write")
+    assert done.stdout.splitlines() == ["B2 peer 2 >= 2 ok", "B2 limit 0.6 >= 0.6 short"]
+    assert done.returncode == 1
+    assert "failed: B10" in done.stderr
+    assert "not on this machine: no GPU" in done.stderr
+    kept = json.loads((there / "results.json").read_text())["figures"]
+    assert [(one["row"], one["name"], one["value"], one["spread"], one["repeats"]) for one in kept] == [
+        ("B2", "peer", 2, [2, 3], 5),
+        ("B2", "limit", 0.5999, None, None),
+    ]
+    assert kept[0]["versions"]["peer"] == "1.2.3"
+    assert kept[0]["machine"]["cores"] >= 1
+    page = (there / "README.md").read_text()
+    assert "| B2 | something quick, against a peer | peer | 2 | 2–3, 5 rounds | ≥ 2 | ok |" in page
+    assert "| limit | 0.6 |  | ≥ 0.6 | **short** |" in page
+
+
+def test_other_rows_keep_their_figures_and_their_day(there):
+    measure(there, "B2", "--write")
+    path = there / "results.json"
+    kept = json.loads(path.read_text())
+    old = {**kept["figures"][0], "row": "B10", "date": "2020-02-02", "value": 7}
+    gone = {**kept["figures"][0], "name": "an earlier figure of this row"}
+    path.write_text(json.dumps({**kept, "figures": [old, gone]}))
+    done = measure(there, "b2", "--write")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(path.read_text())["figures"]
+    assert [(one["row"], one["name"]) for one in figures] == [("B2", "peer"), ("B2", "limit"), ("B10", "peer")]
+    page = (there / "README.md").read_text()
+    assert "| 2020-02-02 [1] |" in page
+    assert page.count("<!-- end of table -->") == 1
+
+
+def test_nothing_is_kept_unless_asked(there):
+    done = measure(there, "B2")
+    assert done.returncode == 0, done.stderr
+    assert not (there / "results.json").exists()
+    assert (there / "README.md").read_text() == (ROOT / "benchmarks" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("words", "message"), [(["B99"], "no measurement 'B99'"), (["B2", "--write"], "is damaged")])
+def test_mistakes_are_told_in_a_line(there, words, message):
+    (there / "results.json").write_text("{")
+    done = measure(there, *words)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,123 @@
+"""A large export → tiles of the usual size, each a GeoTIFF of its own, as Earth Engine itself would have split it.
+
+A file is read once from north to south, some rows of tiles at a time, by as many threads as there are cores; a window a
+tile would decode each tile by one thread, and each strip of a striped file anew once the cache is too small for a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from waterscape.durable import replacing
+from waterscape.errors import UserError
+from waterscape.sources.occurrence import open_geotiff, region_and_offsets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+AT_ONCE = 1 << 24  # bytes decoded at a time, or one row of tiles where that is more
+THREADS = {"NUM_THREADS": "ALL_CPUS"}  # of GDAL, for the blocks of one reading
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tile within a file."""
+
+    row: int
+    """Of its upper left pixel."""
+    column: int
+    pixels: NDArray[Any]
+    """B H W."""
+    mask: NDArray[np.uint8] | None
+    """H W, 0 where masked. None where the file has no mask, or tells it by a value."""
+
+
+@dataclass(frozen=True)
+class CutUp:
+    """What became of some files."""
+
+    tiles: int
+    pixels_left: int
+    """At the eastern and southern edges, which make no whole tile."""
+
+
+def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
+    """The whole tiles of an open raster, row by row from its north-western corner. Raises `RasterioError`."""
+    from rasterio.enums import MaskFlags
+    from rasterio.windows import Window
+
+    masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+    row_bytes = tile_size * dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    height = tile_size * max(1, AT_ONCE // row_bytes)
+    south, east = (length // tile_size * tile_size for length in (dataset.height, dataset.width))
+    for top in range(0, south, height):
+        window = Window(0, top, dataset.width, min(height, south - top))
+        pixels = dataset.read(window=window)
+        mask = dataset.dataset_mask(window=window) if masked else None
+        for row in range(0, pixels.shape[1], tile_size):
+            for column in range(0, east, tile_size):
+                part = np.s_[..., row : row + tile_size, column : column + tile_size]
+                cut = None if mask is None else mask[part].copy()
+                yield Piece(top + row, column, pixels[part].copy(), cut)
+
+
+def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[int], None] | None = None) -> CutUp:
+    """Write the tiles of some exports into `out`, a folder for each region: `REGION-{row:010d}-{column:010d}.tif`.
+
+    Args:
+        paths: GeoTIFF of water occurrence (see `occurrence.read`). Where their names tell offsets in a larger export,
+            the tiles' offsets count from the same origin.
+        out: a folder; tiles that stand there already are made again.
+        tile_size: side in pixels.
+        advance: told the number of tiles.
+
+    Raises:
+        UserError: no GeoTIFF of occurrence, or one that is damaged; two files make a tile of the same name.
+    """
+    from rasterio.errors import RasterioError
+
+    done: dict[Path, Path] = {}
+    left = 0
+    for path in paths:
+        region, offsets = region_and_offsets(path)
+        region, (north, west) = (region, offsets) if offsets else (path.stem, (0, 0))
+        (out / region).mkdir(parents=True, exist_ok=True)
+        before = len(done)
+        with open_geotiff(path, **THREADS) as dataset:
+            try:
+                for piece in pieces(dataset, tile_size):
+                    name = f"{region}-{north + piece.row:010d}-{west + piece.column:010d}.tif"
+                    target = out / region / name
+                    if target in done:
+                        raise UserError(f"{path} and {done[target]} both make {name}: rename one, or cut them apart")
+                    _write(target, dataset, piece, tile_size)
+                    done[target] = path
+                    if advance:
+                        advance(1)
+            except RasterioError as error:
+                raise UserError(f"{path} is damaged or cut off: export it again, or take it out") from error
+            left += dataset.width * dataset.height - (len(done) - before) * tile_size**2
+    return CutUp(len(done), left)
+
+
+def _write(target: Path, dataset: Any, piece: Piece, tile_size: int) -> None:
+    import rasterio
+    from rasterio import Affine
+
+    profile = {"count": dataset.count, "height": tile_size, "width": tile_size, "dtype": dataset.dtypes[0]}
+    place = {"crs": dataset.crs, "transform": dataset.transform @ Affine.translation(piece.column, piece.row)}
+    options = {"nodata": dataset.nodata, "compress": "deflate"}
+    with (
+        replacing(target) as partial,
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(partial, "w", driver="GTiff", **profile, **place, **options) as tile,
+    ):
+        tile.write(piece.pixels)
+        if piece.mask is not None:
+            tile.write_mask(piece.mask)
