@@ -2,7 +2,8 @@
 
 Usage: `every_model.py OUT`, alone or through `accelerate launch`. Each process seeds torch's global generator
 otherwise, so a draw that came from there would show.
-Writes OUT/RANK.json: by model its losses and a hash of its weights.
+Writes OUT/RANK.json: by model its losses and a hash of its weights; and OUT/RANK-PRECISION.safetensors: each phase's
+gradients, in one process of the whole batch at once, in several of micro-batches.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from waterscape import models
 from waterscape.randomness import Draw, hash64
@@ -18,7 +20,7 @@ from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
-BATCH = 6
+BATCH = 5  # 3 and 2 on two processes
 
 
 def columns(recipe, numbers):
@@ -56,6 +58,27 @@ def fingerprint(networks):
     return found.hexdigest()
 
 
+def batch_norms(recipe):
+    """Layers with statistics over the batch, which are others in micro-batches."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    return [
+        layer for network in models.build(recipe).values() for layer in network.modules() if isinstance(layer, kind)
+    ]
+
+
+def gradients(model, processes, precision):
+    """Each phase's gradients in fresh networks, of the networks that it trains one after another."""
+    whole_only = processes.world == 1 or batch_norms(models.presets(model)[models.DEFAULT_PRESET])
+    size = None if whole_only else 2
+    taught = learner(model, models.DEFAULT_PRESET, processes, precision=precision, micro_batch=size)
+    whole = torch.arange(BATCH)
+    mine = torch.tensor_split(whole, processes.world)[processes.rank]
+    batch = taught.batch(columns(taught.recipe, mine))
+    for phase in taught.phases:
+        taught.backward(phase, batch, Draw(0, mine, taught.dtype), BATCH)
+        yield f"{model}: {phase.name}", torch.cat([taught.gradients[name].flat[:-1] for name in phase.trains])
+
+
 def main(out):
     processes = Processes(None, "float32", out)
     torch.manual_seed(1000 + processes.rank)
@@ -69,6 +92,9 @@ def main(out):
             found = taught.step(columns(taught.recipe, mine), mine, BATCH)
             losses.append({name: processes.sum(value.double()).item() for name, value in found.items()})
         results[model] = {"losses": losses, "weights": fingerprint(taught.networks)}
+    for precision in ("float32", "float64"):
+        found = {name: value for model in models.names() for name, value in gradients(model, processes, precision)}
+        save_file(found, out / f"{processes.rank}-{precision}.safetensors")
     (out / f"{processes.rank}.json").write_text(json.dumps(results))
     processes.close()
 

@@ -5,13 +5,20 @@ import json
 import every_model
 import pytest
 import torch
-from programs import ROOT, finish, start
+from foreign_sets import write_foreign
+from programs import ROOT, finish, run, start
+from safetensors.torch import load_file
 
 from waterscape import models
 from waterscape.data.manifest import Manifest
+from waterscape.errors import UserError
+from waterscape.nn.batchnorm import GlobalBatchNorm1d, GlobalBatchNorm2d
 from waterscape.randomness import Draw
 from waterscape.training import checkpoint
+from waterscape.training.events import read_events, read_ledger
+from waterscape.training.keeping import Keeping
 from waterscape.training.processes import Processes
+from waterscape.training.writer import Writer
 
 PARAMETERS = {  # as published, or as planned where nothing was: (preset, network) → number
     "water_vae": {("reference", "encoder"): 208_792, ("reference", "decoder"): 127_737},
@@ -52,9 +59,7 @@ def test_a_step_is_finite_and_each_phase_changes_what_it_names(model, preset, pr
         losses = learner.backward(phase, batch, Draw(0, NUMBERS), len(NUMBERS))
         assert all(value.isfinite() for value in losses.values()), losses
         for name in phase.trains:
-            parameters = learner.networks[name].named_parameters()
-            lacking = [key for key, parameter in parameters if parameter.grad is None]
-            assert not lacking, f"{phase.name} gives no gradient to {name}: {lacking}; several processes would hang"
+            assert learner.gradients[name].finite, f"{phase.name} gives {name} gradients that are not finite"
             learner.optimizers[name].step()
         after = {name: every_model.fingerprint({name: network}) for name, network in learner.networks.items()}
         assert {name for name in after if after[name] != before[name]} == set(phase.trains)
@@ -84,6 +89,9 @@ def test_pictures_and_samples_are_pictures(model, preset, processes):
         if any(name.startswith("new") for name in rows):
             wanted = NUMBERS % len(classes) if classes else torch.zeros_like(NUMBERS)
             rows["sampled"] = learner.recipe.sample(networks, draw, wanted)
+        if learner.recipe.can("reconstruct"):
+            rows["made again"] = learner.recipe.reconstruct(networks, batch)
+            assert rows["made again"].shape == batch[learner.recipe.pictured()].shape
         measured = learner.recipe.measure(networks, batch)
     for name, row in rows.items():
         assert row.ndim == 4, name
@@ -95,6 +103,8 @@ def test_pictures_and_samples_are_pictures(model, preset, processes):
 
 @pytest.mark.parametrize(("model", "preset"), EVERY)
 def test_micro_batches_make_the_same_gradients(model, preset, processes):
+    if every_model.batch_norms(models.presets(model)[preset]):
+        pytest.skip("statistics over the batch are those of a micro-batch")
     found = []
     for micro_batch in (None, 4):
         learner = every_model.learner(model, preset, processes, precision="float64", micro_batch=micro_batch)
@@ -113,8 +123,7 @@ def test_a_checkpoint_holds_all_that_matters(model, preset, processes, tmp_path)
     learner = every_model.learner(model, preset, processes)
     for number in range(2):
         step(learner, number * len(NUMBERS))
-    state = {"images": learner.images, "steps": learner.steps, "processes": 1}
-    checkpoint.save(tmp_path, learner.networks, learner.averages.state(), learner.optimizers, state, keep=1)
+    Writer(tmp_path, Keeping()).save(learner.tensors(), learner.progress())
     again = every_model.learner(model, preset, processes)
     again.load(checkpoint.newest(tmp_path))
     assert every_model.fingerprint(again.networks) == every_model.fingerprint(learner.networks)
@@ -130,7 +139,10 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     for world in (1, 2):
         out = tmp_path / str(world)
         out.mkdir()
-        finish(start(world, out, program=["tests/every_model.py"]))
+        if world == 1:
+            every_model.main(out)
+        else:
+            finish(start(world, out, program=["tests/every_model.py"]))
         found[world] = [json.loads((out / f"{rank}.json").read_text()) for rank in range(world)]
     for model in models.names():
         one, (first, second) = found[1][0][model], [results[model] for results in found[2]]
@@ -139,6 +151,18 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
             # What is descended agrees relatively; a part of it, such as a KL term near zero, may cancel.
             absolute = 1e-9 if name.endswith("loss") else 1e-6
             assert first["losses"][0][name] == pytest.approx(loss, rel=1e-6, abs=absolute), f"{model}: {name}"
+    for precision, tolerance in (("float32", 1e-5), ("float64", 1e-10)):
+        one, *others = (load_file(tmp_path / f"{w}/{r}-{precision}.safetensors") for w, r in ((1, 0), (2, 0), (2, 1)))
+        for phase, gradient in one.items():
+            for other in others:
+                difference = (other[phase] - gradient).norm() / gradient.norm()
+                assert difference <= tolerance, f"{phase} in {precision}: in micro-batches of two processes"
+
+
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_statistics_over_the_batch_are_those_of_all_processes(model, preset):
+    for layer in every_model.batch_norms(models.presets(model)[preset]):
+        assert isinstance(layer, GlobalBatchNorm1d | GlobalBatchNorm2d), f"{layer}: use nn/batchnorm.py"
 
 
 @pytest.mark.parametrize("model", models.names())
@@ -155,6 +179,30 @@ def test_the_global_generator_changes_no_loss(model, processes):
 def test_starts_name_models(model):
     for recipe in models.presets(model).values():
         assert set(recipe.starts.values()) <= set(models.names())
+
+
+def test_one_model_trains_from_tars_that_nobody_indexed(tmp_path, capsys):
+    """Tars of webdataset's own writer, their pictures under another name than the model's."""
+    tiles, out = write_foreign(tmp_path / "tiles", samples=40, tars=4, only=("png", "cls")), tmp_path / "run"
+    words = ["train", "water_vae", "--data", tiles, "--out", out, "--batch", 6, "--no-tensorboard", "--held-out", 8]
+    words += ["--widths", *[4] * 8, "--evaluate-every", 0]
+    with pytest.raises(UserError, match=r"no column occurrence64\.npy, .*; they have cls, png: say --columns"):
+        run(*words, "--images", 60)
+    run(*words, "--images", 60, "--columns", "occurrence64.npy=png")
+    assert "NOT exactly resumable" in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["exactly_resumable"] is False
+    ledger = read_ledger(out)
+    assert sorted(ledger) == list(range(60))
+    assert len({ledger[place] for place in range(30)}) == 30, "the first epoch has each sample once"
+    assert not any("valid" in name for name in ledger.values())
+    figures = [event["measured"] for event in read_events(out) if event["event"] == "picture"]
+    assert all(0 < found["squared error per pixel"] < 1 for found in figures)
+
+    run("shards", "index", tiles, "--synthetic")  # and from then on exactly
+    words[words.index(out)] = tmp_path / "exact"
+    run(*words, "--images", 30, "--columns", "occurrence64.npy=png")
+    assert set(read_ledger(tmp_path / "exact").values()) == {ledger[place] for place in range(30)}
+    assert json.loads((tmp_path / "exact" / "run.json").read_text())["exactly_resumable"] is True
 
 
 def test_the_fixture_set_is_called_synthetic(tiles):

@@ -1,0 +1,1 @@
+"""Proofs that the promises hold here, on this machine, for this model: real processes, really killed."""

@@ -1,0 +1,102 @@
+"""Two runs side by side: what was read, drawn, lost and learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from waterscape.data.batches import ShardSet
+from waterscape.data.order import Order
+from waterscape.errors import UserError
+from waterscape.training import checkpoint
+from waterscape.training.events import read_events
+
+FIRST_LOSS = 1e-6
+GRADIENTS = 1e-5
+PARAMETERS = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a proof: what was compared in which run, what was found and what is promised."""
+
+    subject: str
+    what: str
+    found: str
+    promised: str
+    passed: bool
+
+
+def identical(subject: str, what: str, one: Mapping[int, Any], other: Mapping[int, Any]) -> Check:
+    """Two runs' entries by place in the stream (or by images), each as it is in the other."""
+    differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    found = f"{len(one)} equal"
+    if differing:
+        key = differing[0]
+        found = f"{len(differing)} differ, first at {key}: {other.get(key)} for {one.get(key)}"
+    return Check(subject, what, found, "identical", bool(one) and not differing)
+
+
+def within(subject: str, what: str, difference: float, tolerance: float) -> Check:
+    """A difference that may be at most so much."""
+    return Check(subject, what, f"{difference:.1e}", f"≤ {tolerance:g}", difference <= tolerance)
+
+
+def losses(out: Path) -> dict[int, Mapping[str, float]]:
+    """A run's reported losses by images."""
+    return {event["images"]: event["losses"] for event in read_events(out) if event["event"] == "report"}
+
+
+def first_loss(one: Path, other: Path) -> float:
+    """Relative difference of the first step's losses: of those that are descended, the largest."""
+    (images, first), second = min(losses(one).items()), losses(other)
+    descended = [name for name in first if name.split(": ")[-1] == "loss"]
+    return max(abs(second[images][name] - first[name]) / abs(first[name]) for name in descended)
+
+
+def planned(shards: ShardSet, order: Order, images: int) -> dict[int, str]:
+    """Place in the stream → sample id as the plan alone says it, from the indexes."""
+    shard, row = order.locate(0, images)
+    places = zip(shard.tolist(), row.tolist(), strict=True)
+    ids = [f"{shards.shards[s].name}/{shards.indexes[s]['key'][r].decode()}" for s, r in places]
+    return dict(enumerate(ids))
+
+
+def differing_tensors(one: Path, other: Path) -> tuple[int, list[str]]:
+    """How many tensors two runs' newest checkpoints hold (weights, averages, optimizers), and which differ bitwise."""
+    first, second = _tensors(one), _tensors(other)
+    names = first.keys() | second.keys()
+    same = {name for name in first.keys() & second.keys() if torch.equal(first[name], second[name])}
+    return len(names), sorted(names - same)
+
+
+def farthest_parameter(one: Path, other: Path) -> float:
+    """The largest absolute difference between two runs' networks and averages."""
+    first, second = (_tensors(run, "network.*", "average.*") for run in (one, other))
+    if first.keys() != second.keys():
+        return float("inf")
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
+
+
+def farthest_gradient(one: Path, other: Path) -> dict[str, float]:
+    """By phase ‖g − g′‖ ÷ ‖g‖ of the gradients that `write_gradients` left."""
+    first, second = load_file(one), load_file(other)
+    return {
+        phase: float((first[phase].double() - second[phase].double()).norm() / first[phase].double().norm())
+        for phase in first
+    }
+
+
+def _tensors(run: Path, *files: str) -> dict[str, Tensor]:
+    """The tensors of a run's newest checkpoint, or of those of its files, by file and name."""
+    found = checkpoint.newest(run / "checkpoints")
+    if found is None:
+        raise UserError(f"{run} holds no whole checkpoint")
+    paths = sorted(path for pattern in files or ("*",) for path in found.path.glob(f"{pattern}.safetensors"))
+    return {f"{path.name}: {key}": value for path in paths for key, value in load_file(path).items()}

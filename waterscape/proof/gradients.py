@@ -1,0 +1,66 @@
+"""Each phase's gradients from a run's weights: `python -m waterscape.proof.gradients RUN OUT`, in any number of ranks.
+
+The first process writes OUT (safetensors): for each phase one tensor, the gradients of all networks that it trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from waterscape import models
+from waterscape.data.opening import batches_of, open_samples
+from waterscape.errors import UserError, run_command
+from waterscape.randomness import Draw
+from waterscape.training import checkpoint
+from waterscape.training.learner import Learner
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run, read_run
+
+
+def write_gradients(directory: Path, out: Path) -> None:
+    """Load the run's newest checkpoint and leave the gradients of its next global batch in `out`."""
+    facts = read_run(directory)
+    recipe, networks = models.rebuild(facts)
+    known = {option.name for option in dataclasses.fields(Run)} - {"out", "start"}
+    held = {name: value for name, value in facts["run"].items() if name in known}
+    options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
+    run = Run(out=directory, **options)
+    processes = Processes(None, run.precision, directory)
+    _, shards, _ = open_samples(run.data, run.columns)
+    learner = Learner(recipe, run, networks, processes, len(shards))
+    found = checkpoint.newest(directory / "checkpoints")
+    if found is None:
+        raise UserError(f"{directory} holds no whole checkpoint")
+    learner.load(found)
+    stream = batches_of(
+        shards,
+        learner.columns,
+        pictures=learner.pictures,
+        batch=run.batch,
+        seed=run.seed,
+        rank=processes.rank,
+        world=processes.world,
+        start=learner.images,
+        balance=run.balance,
+    )
+    with contextlib.closing(stream):
+        loaded = next(stream)
+    batch = learner.batch(loaded.columns)
+    gradients = {}
+    for phase in learner.phases:
+        learner.backward(phase, batch, Draw(run.seed, loaded.numbers, learner.dtype), loaded.count)
+        gradients[phase.name] = torch.cat([learner.gradients[name].flat[:-1] for name in phase.trains])
+    if processes.first:
+        save_file(gradients, out)
+    processes.close()
+
+
+if __name__ == "__main__":
+    run_command(lambda: write_gradients(Path(sys.argv[1]), Path(sys.argv[2])))
