@@ -9,10 +9,10 @@ demo: $(VENV)/ready
 	$(BIN)/python tools/demo.py --out demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 test-long: $(VENV)/ready
-	$(BIN)/python -m pytest -m long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long --durations=10
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -34,3 +34,8 @@ def join(url: str, name: str) -> str:
 def redact(text: str) -> str:
     """A text whose URLs show neither user and password nor query."""
     return URL.sub(lambda url: f"{url[1]}{'…@' if url[2] else ''}{url[3]}{'?…' if url[4] else ''}", text)
+
+
+def is_http(url: str) -> bool:
+    """Whether a web server answers it."""
+    return url.startswith(("http://", "https://"))

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
-from waterscape.data.address import redact
-from waterscape.data.http import is_http, transfer_http
+from waterscape.data.address import is_http, redact
 from waterscape.data.transfer import AgainError, Body, HaltedError, NeverError, Wanted, WrongSumError, transfer
 from waterscape.errors import UserError
 
@@ -51,7 +50,11 @@ def fetch(
         UserError: the disk refuses it, or a library is missing.
         HaltedError: `halt` was set.
     """
-    attempt = transfer_http if is_http(wanted.url) else transfer
+    attempt = transfer
+    if is_http(wanted.url):
+        from waterscape.data.http import transfer_http  # its library takes a third of a second, and few sets are remote
+
+        attempt = transfer_http
     body = Body(wanted, file, advance)
     attempts = idle = wrong_sums = 0
     while True:

@@ -27,11 +27,6 @@ TRANSIENT = {408, 425, 429, *range(500, 600)}
 MISSING = {404, 410}
 
 
-def is_http(url: str) -> bool:
-    """Whether this module opens the URL."""
-    return url.startswith(("http://", "https://"))
-
-
 def transfer_http(url: str, body: Body, halt: threading.Event) -> None:
     """One attempt: everything from where the body ends, or from the start where the server has another file by now.
 

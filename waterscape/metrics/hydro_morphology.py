@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from waterscape.metrics.morphology import COLUMNS, bodies
 from waterscape.metrics.shape_classes import USUAL
@@ -65,4 +64,6 @@ def hydro_morphology_distance(true: Descriptors, made: Descriptors) -> dict[str,
 
 def _distance(name: str, true: NDArray[np.float64], made: NDArray[np.float64]) -> float:
     one, other = (values if len(values) else np.array([NONE[name]]) for values in (true, made))
+    from scipy.stats import wasserstein_distance  # a second to import, which every start of a run would wait for
+
     return float(wasserstein_distance(one, other)) / SCALES[name]
