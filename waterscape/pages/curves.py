@@ -27,7 +27,7 @@ def draw_curves(out: Path, title: str) -> Path:
     floors = {name: curves.pop(FLOOR + name) for name in list(curves) if FLOOR + name in curves}
     columns = min(3, len(curves)) or 1
     rows = max(1, -(-len(curves) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
     for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
         images, values = zip(*points, strict=True)
         learnt = not name.startswith(("held out", "evaluation"))
@@ -44,7 +44,6 @@ def draw_curves(out: Path, title: str) -> Path:
     for axis in axes.flat[len(curves) :]:
         axis.axis("off")
     figure.suptitle(title, fontsize=12)
-    figure.tight_layout()
     path = out / "curves.png"
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
