@@ -152,6 +152,8 @@ def test_a_node_is_lost_while_its_ranks_live_on(slurm, job, undisturbed, tmp_pat
     until_trained(slurm, number, out)
     old = rank_of(out, 0)
     slurm.kill_node("n1")
+    # SLURM would find out by itself, in half a minute: longer than the job takes.
+    slurm.client("scontrol", "update", "NodeName=n1", "State=DOWN", "Reason=lost")
     try:
         slurm.wait(number, lambda facts: facts["Restarts"] == "1")
         assert slurm.ended(number) == "COMPLETED", slurm.log(number)
