@@ -95,12 +95,17 @@ def test_a_single_process_in_an_allocation_is_right_where_it_is_asked_for():
 
 
 def test_one_launcher_on_each_node_is_right():
-    join_tasks(environment=step(tasks=2) | launched(8, 4))
+    environment = step(tasks=2) | launched(8, 4)
+    before = dict(environment)
+    join_tasks(environment=environment)
+    assert environment == before, "the launcher's numbers stand"
 
 
 def test_two_gpus_for_two_ranks_are_enough():
-    join_tasks(environment=step(CUDA_VISIBLE_DEVICES="0,1"))
-    join_tasks(environment=step(CUDA_VISIBLE_DEVICES="0", ACCELERATE_USE_CPU="true"))
+    for devices in ({"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "0", "ACCELERATE_USE_CPU": "true"}):
+        environment = step(**devices)
+        join_tasks(environment=environment)
+        assert (environment["RANK"], environment["WORLD_SIZE"]) == ("0", "4")
 
 
 def test_a_port_that_is_taken_is_told_by_the_first_rank():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import webdataset
+from flipped_bits import assert_no_flip_is_missed
 from foreign_sets import WRITERS, members, npy, write_foreign
 
 import waterscape
@@ -95,25 +96,14 @@ def test_a_damaged_byte_is_found_when_it_is_read(tiles):
     assert any(f"offset {offset}: crc32" in line for line in told(tiles))
 
 
-def flip_bits(directory, file, times, seed):
-    path = directory / file
-    whole = path.read_bytes()
-    for place in np.random.default_rng(seed).choice(len(whole) * 8, times, replace=False).tolist():
-        damaged = bytearray(whole)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
-        findings = check(directory, threads=1).findings
-        assert any(finding.file == file for finding in findings), f"bit {place} of {file} was missed"
-    path.write_bytes(whole)
-    assert not told(directory)
-
-
 @pytest.mark.filterwarnings("ignore")  # NumPy's, of damaged headers
 @pytest.mark.parametrize("times", [60, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("file", ["tiles-train-0000.tar", "tiles-train-0000.index.npy", FILE])
 def test_no_flipped_bit_is_missed(tmp_path, file, times):
     columns = ("json", "png", "occurrence64.npy")
-    flip_bits(indexed(tmp_path / "tiles", writer="pax", samples=4, tars=2, only=columns), file, times, seed=times)
+    assert_no_flip_is_missed(
+        indexed(tmp_path / "tiles", writer="pax", samples=4, tars=2, only=columns), file, times, seed=times
+    )
 
 
 def test_a_tar_cut_anywhere_is_told(tmp_path):

@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from waterscape import models
-from waterscape.data.opening import batches_of, open_samples
+from waterscape.data.opening import open_samples
 from waterscape.errors import UserError, run_command
 from waterscape.randomness import Draw
 from waterscape.training import checkpoint
+from waterscape.training.engine import stream_of
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run, read_run
@@ -39,17 +40,7 @@ def write_gradients(directory: Path, out: Path) -> None:
     if found is None:
         raise UserError(f"{directory} holds no whole checkpoint")
     learner.load(found)
-    stream = batches_of(
-        shards,
-        learner.columns,
-        pictures=learner.pictures,
-        batch=run.batch,
-        seed=run.seed,
-        rank=processes.rank,
-        world=processes.world,
-        start=learner.images,
-        balance=run.balance,
-    )
+    stream = stream_of(learner, shards)
     with contextlib.closing(stream):
         loaded = next(stream)
     batch = learner.batch(loaded.columns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from waterscape.data.opening import batches_of
 from waterscape.data.samples import Samples
@@ -21,6 +22,10 @@ from waterscape.training.outcome import Outcome
 from waterscape.training.owner import Owner
 from waterscape.training.records import Records, Watcher
 from waterscape.training.signals import Request
+
+if TYPE_CHECKING:
+    from waterscape.data.batches import Batches
+    from waterscape.data.stream import Streamed
 
 __all__ = ["Records", "Watcher", "resume", "train"]
 
@@ -48,18 +53,7 @@ def train(
     resume(learner)
     records = Records(learner, name, owner=owner)
     council = Council(records, request or Request())
-    stream = batches_of(
-        samples,
-        learner.columns,
-        pictures=learner.pictures,
-        batch=run.batch,
-        seed=run.seed,
-        rank=processes.rank,
-        world=processes.world,
-        start=learner.images,
-        skip_damaged=run.skip_damaged,
-        balance=run.balance,
-    )
+    stream = stream_of(learner, samples)
     with contextlib.closing(stream), contextlib.closing(records):
         if learner.images == 0:
             records.picture(exhibit)
@@ -90,6 +84,23 @@ def train(
     if learner.images < run.images:
         return Outcome("continue", f"{leaving} after {learner.images} of {run.images} images")
     return Outcome("done", f"{learner.images} images")
+
+
+def stream_of(learner: Learner, samples: Samples) -> Batches | Streamed:
+    """This process's part of the run's batches, from where the learner stands."""
+    run, processes = learner.run, learner.processes
+    return batches_of(
+        samples,
+        learner.columns,
+        pictures=learner.pictures,
+        batch=run.batch,
+        seed=run.seed,
+        rank=processes.rank,
+        world=processes.world,
+        start=learner.images,
+        skip_damaged=run.skip_damaged,
+        balance=run.balance,
+    )
 
 
 def _due(learner: Learner, every: int) -> bool:
