@@ -12,6 +12,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from waterscape.errors import UserError
+from waterscape.training.heap import keep_freed_memory
+from waterscape.training.pulse import pulse
 
 
 class Processes:
@@ -28,6 +30,8 @@ class Processes:
         self.first = self.rank == 0
         self.device: torch.device = self.accelerator.device
         self.tensorboard = tensorboard
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if wanted is not None and wanted != self.world:
             raise UserError(
                 f"--processes {wanted}, but {self.world} started: launch as many with `accelerate launch "
@@ -39,7 +43,8 @@ class Processes:
         """The network on this process's device, with the first process's weights and buffers."""
         network = network.to(device=self.device, dtype=dtype)
         for tensor in (*network.parameters(), *network.buffers()) if self.world > 1 else ():
-            torch.distributed.broadcast(tensor.detach(), 0)
+            with pulse.waiting("broadcast of the first weights"):
+                torch.distributed.broadcast(tensor.detach(), 0)
         return network
 
     def prepare(self, network: nn.Module) -> nn.Module:
@@ -50,14 +55,16 @@ class Processes:
         prepared: nn.Module = self.accelerator.prepare_model(network, evaluation_mode=True)
         return prepared
 
-    def add_up(self, tensor: Tensor) -> None:
-        """Put the sum over all processes in its place."""
+    def add_up(self, tensor: Tensor, what: str = "a tensor") -> None:
+        """Put the sum over all processes in its place; `what` it is, for whoever looks where a run waits."""
         if self.world > 1:
-            torch.distributed.all_reduce(tensor)
+            with pulse.waiting(f"all_reduce of {what}"):
+                torch.distributed.all_reduce(tensor)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
-        total: Tensor = self.accelerator.reduce(values, "sum")
+        with pulse.waiting("all_reduce of a sum"):
+            total: Tensor = self.accelerator.reduce(values, "sum")
         return total
 
     def tally(self, values: Sequence[float]) -> list[float]:
@@ -72,12 +79,14 @@ class Processes:
         if self.world == 1:
             return value
         held = [value]
-        broadcast_object_list(held)
+        with pulse.waiting("broadcast from the first process"):
+            broadcast_object_list(held)
         return held[0]
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, on every process."""
-        found: list[Any] = gather_object([value])
+        with pulse.waiting("gather of all processes' facts"):
+            found: list[Any] = gather_object([value])
         return found
 
     def agree(self, problem: str, what: str) -> None:
@@ -88,7 +97,8 @@ class Processes:
 
     def wait(self) -> None:
         """Until all processes are here."""
-        self.accelerator.wait_for_everyone()
+        with pulse.waiting("barrier"):
+            self.accelerator.wait_for_everyone()
 
     def track(self, images: int) -> None:
         """Open TensorBoard's files; what an interrupted start wrote there beyond `images` is not shown."""
