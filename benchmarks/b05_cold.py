@@ -25,7 +25,7 @@ from benchmarks.turns import KEPT, ratio, take_turns
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 
-TILES = 4096
+TILES = 12288
 BATCH = 256
 ROUNDS = 7
 

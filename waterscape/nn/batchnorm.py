@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from waterscape.nn.global_batch import Shares, current, gather_rows
+from waterscape.training.pulse import pulse
 
 
 class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -31,6 +32,7 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
         x = input.to(torch.float32) if input.dtype in (torch.bfloat16, torch.float16) else input
+        y: Tensor
         y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps, held)  # type: ignore[no-untyped-call]
         if self.training and self.running_mean is not None:
             self._move(mean, variance, count)
@@ -90,7 +92,8 @@ class _Normalise(torch.autograd.Function):
         )
         if ctx.needs_input_grad[0]:
             sums = torch.stack([of_weight, of_bias])
-            torch.distributed.all_reduce(sums)
+            with pulse.waiting("all_reduce of batch statistics' gradients"):
+                torch.distributed.all_reduce(sums)
             scale = torch.rsqrt(variance + ctx.eps)
             slope = sums[0] * scale.square() * ones / -count
             level = sums[1] * scale * ones / -count - slope * mean

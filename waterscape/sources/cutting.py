@@ -1,11 +1,16 @@
 """A large export → tiles of the usual size, each a GeoTIFF of its own, as Earth Engine itself would have split it.
 
-A file is read once from north to south, some rows of tiles at a time, by as many threads as there are cores; a window a
-tile would decode each tile by one thread, and each strip of a striped file anew once the cache is too small for a row.
+A file is read once from north to south, some rows of tiles at a time, by a few threads that have a handle of their own
+each; a window a tile would decode each strip of a striped file anew once the cache is too small for a row.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AT_ONCE = 1 << 24  # bytes decoded at a time, or one row of tiles where that is more
-THREADS = {"NUM_THREADS": "ALL_CPUS"}  # of GDAL, for the blocks of one reading
+AT_ONCE = 1 << 22  # bytes decoded at a time by a thread, or one row of tiles where that is more
+IN_MEMORY = 1 << 28  # bytes decoded by all threads together, or one row of tiles
+THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -49,22 +55,43 @@ class CutUp:
 
 def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
     """The whole tiles of an open raster, row by row from its north-western corner. Raises `RasterioError`."""
+    import rasterio
     from rasterio.enums import MaskFlags
     from rasterio.windows import Window
 
     masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
     row_bytes = tile_size * dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
     height = tile_size * max(1, AT_ONCE // row_bytes)
+    threads = max(1, min(THREADS, IN_MEMORY // (row_bytes * height // tile_size)))
     south, east = (length // tile_size * tile_size for length in (dataset.height, dataset.width))
-    for top in range(0, south, height):
+    own = threading.local()  # a handle of GDAL serves one thread
+    handles: list[Any] = []
+
+    def cut(top: int) -> list[Piece]:
+        if not hasattr(own, "handle"):
+            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+                own.handle = rasterio.open(dataset.name, driver=dataset.driver)
+            handles.append(own.handle)
         window = Window(0, top, dataset.width, min(height, south - top))
-        pixels = dataset.read(window=window)
-        mask = dataset.dataset_mask(window=window) if masked else None
-        for row in range(0, pixels.shape[1], tile_size):
-            for column in range(0, east, tile_size):
-                part = np.s_[..., row : row + tile_size, column : column + tile_size]
-                cut = None if mask is None else mask[part].copy()
-                yield Piece(top + row, column, pixels[part].copy(), cut)
+        pixels = own.handle.read(window=window)
+        mask = own.handle.dataset_mask(window=window) if masked else None
+        found = []
+        for row, column in itertools.product(range(0, pixels.shape[1], tile_size), range(0, east, tile_size)):
+            part = np.s_[..., row : row + tile_size, column : column + tile_size]
+            found.append(Piece(top + row, column, pixels[part].copy(), None if mask is None else mask[part].copy()))
+        return found
+
+    tops = iter(range(0, south, height))
+    with ThreadPoolExecutor(threads, "cutting") as pool:
+        try:
+            ahead = deque(pool.submit(cut, top) for top in itertools.islice(tops, threads + 1))
+            while ahead:
+                yield from ahead.popleft().result()
+                ahead.extend(pool.submit(cut, top) for top in itertools.islice(tops, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for handle in handles:
+                handle.close()
 
 
 def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[int], None] | None = None) -> CutUp:
@@ -89,7 +116,7 @@ def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[
         region, (north, west) = (region, offsets) if offsets else (path.stem, (0, 0))
         (out / region).mkdir(parents=True, exist_ok=True)
         before = len(done)
-        with open_geotiff(path, **THREADS) as dataset:
+        with open_geotiff(path) as dataset:
             try:
                 for piece in pieces(dataset, tile_size):
                     name = f"{region}-{north + piece.row:010d}-{west + piece.column:010d}.tif"

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from waterscape.data.pack import SetWriter
 from waterscape.errors import UserError
 from waterscape.options import comma_separated
 from waterscape.randomness import hash64
+from waterscape.sources import making
+from waterscape.sources.making import digest_of
 from waterscape.sources.occurrence import find
 from waterscape.sources.occurrence_report import Contact, Summary, notes
 from waterscape.sources.occurrence_rules import REASONS, REASONS_OF_CUTS, USUAL_RULES, Rules
 from waterscape.sources.occurrence_sample import sample
 from waterscape.sources.occurrence_survey import SPLITS, File, Source, Surveyed, split_up, survey
-from waterscape.sources.parallel import Workers, progress
 from waterscape.sources.true_scale import Cut, cut_anew
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from waterscape.data.manifest import Manifest
     from waterscape.data.shard import Value
-    from waterscape.sources.occurrence_survey import Each
+    from waterscape.sources.parallel import Each
 
+LIBRARIES = ("waterscape", "numpy", "scipy", "scikit-image", "rasterio", "pyproj")  # which a tile's bytes come from
 REDUCED = 64  # the side that small models see
 
 
@@ -103,6 +104,49 @@ class Labelling:
     columns: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles as an origin of samples (see `making`)."""
+
+    sources: Sequence[Path]
+    paths: Mapping[str, Path]
+    """Name → tile."""
+    labelling: Labelling
+    packing: Packing
+    shown = "occurrence.npy"
+    unit = "tile"
+
+    @classmethod
+    def find(cls, sources: Sequence[Path], out: Path, labelling: Labelling, packing: Packing) -> Tiles:
+        """All tiles of folders and files, once the options are known to be sound. Raises `UserError`."""
+        packing.stored_sizes()
+        paths = find(list(sources))
+        if any(out.resolve().is_relative_to(source.resolve()) for source in sources):
+            raise UserError(f"{out} lies within the source: choose an --out outside of it")
+        return cls(sources, paths, labelling, packing)
+
+    @property
+    def samples_per_shard(self) -> int:
+        """Samples in one shard file."""
+        return self.packing.samples_per_shard
+
+    def plan(self) -> dict[str, Any]:
+        """On what all parts must agree."""
+        return {
+            "sources": [source.resolve().name for source in self.sources],
+            "files": len(self.paths),
+            "files_sha256": digest_of(self.paths),
+            "options": {**asdict(self.packing), "sizes": self.packing.stored_sizes()},
+            "classes": self.labelling.classes,
+            "body_columns": self.labelling.columns,
+            "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        }
+
+    def judge(self, each: Each) -> Judged:
+        """Read and sort out all tiles. Raises `UserError`."""
+        return judge(self, each)
+
+
 def pack(
     sources: Sequence[Path],
     out: Path,
@@ -117,37 +161,14 @@ def pack(
     Raises:
         UserError: bad tiles or options, or no tile left; nothing new stands under `out` then.
     """
-    paths = tiles_to_pack(sources, out, packing)
-    with (
-        SetWriter(out, facts={}, samples_per_shard=packing.samples_per_shard, replace=replace) as writer,
-        Workers(processes) as workers,
-    ):
-        judged = judge(
-            paths, packing, lambda name, work, items: list(progress(workers.in_order(work, items), len(items), name))
-        )
-        contact = Contact()
-        shapes = []
-        made = workers.in_order(judged.sampler(packing, labelling), judged.kept)
-        for tile, (shape, values) in zip(judged.kept, progress(made, len(judged.kept), "packing"), strict=True):
-            writer.add(tile.split, values)
-            shapes.append(shape)
-            contact.keep(labelling.classes[shape], _array(values["occurrence.npy"]))
-        return publish(writer, facts_of(sources, judged, shapes, packing, labelling), judged, contact, packing)
-
-
-def tiles_to_pack(sources: Sequence[Path], out: Path, packing: Packing) -> dict[str, Path]:
-    """All tiles by name, once the options are known to be sound. Raises `UserError`."""
-    packing.stored_sizes()
-    paths = find(list(sources))
-    if any(out.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise UserError(f"{out} lies within the source: choose an --out outside of it")
-    return paths
+    return making.pack(Tiles.find(sources, out, labelling, packing), out, replace=replace, processes=processes)
 
 
 @dataclass(frozen=True)
 class Judged:
     """What the first reading of all tiles came to."""
 
+    origin: Tiles
     tiles: list[Surveyed]
     """In the order of writing."""
     kept: list[Surveyed]
@@ -159,18 +180,52 @@ class Judged:
     cut: bool
     """Whether tiles were cut anew out of the files; else each is a file."""
 
-    def sampler(self, packing: Packing, labelling: Labelling) -> Callable[[Surveyed], tuple[int, dict[str, Value]]]:
+    def sampler(self) -> Callable[[Surveyed], tuple[int, dict[str, Value]]]:
         """Makes a kept tile's class and columns."""
         with_mask = any(tile.mask_tells for tile in self.kept)
-        return partial(sample, sizes=packing.stored_sizes(), with_mask=with_mask, labelling=labelling)
+        sizes = self.origin.packing.stored_sizes()
+        return partial(sample, sizes=sizes, with_mask=with_mask, labelling=self.origin.labelling)
+
+    def facts(self, classes: Sequence[int]) -> dict[str, Any]:
+        """All that the manifest says of the set, given the shape of each kept tile; free of paths of this machine."""
+        counted = Counter((tile.split, shape) for tile, shape in zip(self.kept, classes, strict=True))
+        names = self.origin.labelling.classes
+        by_split = {split: {name: counted[split, at] for at, name in enumerate(names)} for split in SPLITS}
+        return {**_facts(self), "dropped": self.dropped, "shapes": by_split}
+
+    def illustrate(self, directory: Path, facts: Mapping[str, Any], pictures: Mapping[int, Sequence[Value]]) -> None:
+        """Draw the contact sheet, on which some tiles of each shape stand, and some that were dropped."""
+        contact = Contact()
+        for shape, tiles in pictures.items():
+            for tile in tiles:
+                contact.keep(self.origin.labelling.classes[shape], _array(tile))
+        for dropped in self.tiles:
+            if dropped.reason:
+                contact.drop(dropped, self.origin.packing.tile_size)
+        contact.save(directory / "contact.png", facts["shapes"], facts["dropped"], synthetic=facts["synthetic"])
+
+    def summarise(self, manifest: Manifest) -> Summary:
+        """What came in and where it went. Raises `RuntimeError` where the sums do not agree."""
+        summary = Summary(
+            came_in=len(self.tiles),
+            dropped=self.dropped,
+            shapes=manifest.facts["shapes"],
+            manifest=manifest,
+            notes=notes(self.kept, self.origin.packing.shares),
+            exports=sum(self.regions.values()) if self.cut else None,
+            exports_used=manifest.facts.get("exports_used"),
+        )
+        summary.check()
+        return summary
 
 
-def judge(paths: Mapping[str, Path], packing: Packing, each: Each) -> Judged:
+def judge(origin: Tiles, each: Each) -> Judged:
     """Read all tiles, put them in the order of writing, and sort out which to keep, and for which split.
 
     Raises:
         UserError: bad tiles, or none left.
     """
+    paths, packing = origin.paths, origin.packing
     sources: Sequence[Source] = [File(name, path) for name, path in paths.items()]
     regions = Counter(source.origin()["region"] for source in sources)
     if packing.true_scale:
@@ -197,45 +252,11 @@ def judge(paths: Mapping[str, Path], packing: Packing, each: Each) -> Judged:
         block_km=packing.block_km,
         seed=packing.seed,
     )
-    return Judged(tiles, kept, dropped, dict(regions), packing.true_scale)
+    return Judged(origin, tiles, kept, dropped, dict(regions), packing.true_scale)
 
 
-def facts_of(
-    sources: Sequence[Path], judged: Judged, shapes: Sequence[int], packing: Packing, labelling: Labelling
-) -> dict[str, Any]:
-    """All that the manifest says of the set, given the class of each kept tile; free of paths of this machine."""
-    counted = Counter((tile.split, shape) for tile, shape in zip(judged.kept, shapes, strict=True))
-    by_split = {split: {name: counted[split, at] for at, name in enumerate(labelling.classes)} for split in SPLITS}
-    return {**_facts(sources, judged, packing, labelling), "dropped": judged.dropped, "shapes": by_split}
-
-
-def publish(writer: SetWriter, facts: Mapping[str, Any], judged: Judged, contact: Contact, packing: Packing) -> Summary:
-    """Finish the set, with the contact sheet, on which some of the kept tiles stand."""
-    for tile in judged.tiles:
-        if tile.reason:
-            contact.drop(tile, packing.tile_size)
-    sheet = writer.directory / "contact.png"
-    contact.save(sheet, facts["shapes"], facts["dropped"], synthetic=facts["synthetic"])
-    return summarise(writer.finish(**facts), judged, packing)
-
-
-def summarise(manifest: Manifest, judged: Judged, packing: Packing) -> Summary:
-    """What came in and where it went. Raises `RuntimeError` where the sums do not agree."""
-    exports = sum(judged.regions.values()) if judged.cut else None
-    summary = Summary(
-        came_in=len(judged.tiles),
-        dropped=judged.dropped,
-        shapes=manifest.facts["shapes"],
-        manifest=manifest,
-        notes=notes(judged.kept, packing.shares),
-        exports=exports,
-        exports_used=manifest.facts.get("exports_used"),
-    )
-    summary.check()
-    return summary
-
-
-def _facts(sources: Sequence[Path], judged: Judged, packing: Packing, labelling: Labelling) -> dict[str, Any]:
+def _facts(judged: Judged) -> dict[str, Any]:
+    packing, labelling = judged.origin.packing, judged.origin.labelling
     origins = [(tile, tile.source.origin()) for tile in judged.tiles]
     tiles = Counter(origin["region"] for _, origin in origins)
     kept = Counter(origin["region"] for tile, origin in origins if tile.reason is None)
@@ -248,7 +269,7 @@ def _facts(sources: Sequence[Path], judged: Judged, packing: Packing, labelling:
         facts = {"cut": len(judged.tiles), "exports_used": len(used), "metres_per_pixel": cuts[0].metres_per_pixel}
     return {
         "content": "water occurrence in percent (0-100, masked 0), its area means, and its water bodies",
-        "source": [source.resolve().name for source in sources],
+        "source": [source.resolve().name for source in judged.origin.sources],
         "licence": packing.licence,
         "synthetic": any(origin["synthetic"] for _, origin in origins),
         "classes": list(labelling.classes),

@@ -10,6 +10,7 @@ import numpy as np
 
 from waterscape.errors import UserError
 from waterscape.sheet import save_png, sheet
+from waterscape.sources.making import SHOWN
 from waterscape.sources.occurrence_survey import SPLITS
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from waterscape.data.manifest import Manifest
     from waterscape.sources.occurrence_survey import Surveyed
 
-SHOWN = 12  # pictures in a row
 SHOWN_SIDE = 128  # pixels
 LARGEST_SHOWN = 4096  # side; a larger picture is not decoded only to be shown
 STRETCHED = 1.2

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from waterscape.data.split import assign, place
 from waterscape.errors import UserError
@@ -15,21 +15,12 @@ from waterscape.sources.occurrence_rules import LACKS_NEIGHBOURS, WRONG_SIZE, Ru
 from waterscape.sources.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from waterscape.sources.parallel import Each
+
 SPLITS = ("train", "valid", "test")
-
-Item = TypeVar("Item")
-
-
-class Each(Protocol):
-    """Runs a function over many items, on several processes, results in order; what is computed is named."""
-
-    def __call__(
-        self, name: str, function: Callable[[Item], dict[str, Any]], items: Sequence[Item], /
-    ) -> list[dict[str, Any]]:
-        """The results, each plain JSON."""
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from tqdm import tqdm
 
@@ -27,6 +27,15 @@ CHUNK = 8  # items handed to a process at once
 AHEAD = 4  # chunks in flight for each process: bounds the memory that finished results take
 FEW = 100  # items that are done before other processes have started
 LINE_SECONDS = 5.0
+
+
+class Each(Protocol):
+    """Runs a function over many items, on several processes, results in order; what is computed is named."""
+
+    def __call__(
+        self, name: str, function: Callable[[Item], dict[str, Any]], items: Sequence[Item], /
+    ) -> list[dict[str, Any]]:
+        """The results, each plain JSON."""
 
 
 class Workers:
@@ -85,10 +94,10 @@ def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Res
     return [function(item) for item in items]
 
 
-def progress(results: Iterable[Result], total: int, name: str) -> Iterator[Result]:
+def progress(results: Iterable[Result], total: int, name: str, unit: str = "tile") -> Iterator[Result]:
     """Pass on the results and show how far they are: a bar on a terminal, else a line every few seconds."""
     if sys.stderr.isatty():
-        yield from tqdm(results, desc=name, total=total, unit="tile", smoothing=0.05)
+        yield from tqdm(results, desc=name, total=total, unit=unit, smoothing=0.05)
         return
     began = told = time.monotonic()
     for count, result in enumerate(results, 1):
@@ -97,4 +106,4 @@ def progress(results: Iterable[Result], total: int, name: str) -> Iterator[Resul
         if now - told >= LINE_SECONDS:
             told, rate = now, count / (now - began)
             left = (total - count) / rate
-            print(f"{name}: {count} of {total} tiles, {rate:.0f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{name}: {count} of {total} {unit}s, {rate:.0f}/s, {left:.0f} s left", file=sys.stderr, flush=True)

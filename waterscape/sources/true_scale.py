@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from waterscape.sources.occurrence_survey import Each
+    from waterscape.sources.parallel import Each
 
 METRES_PER_DEGREE = 6_378_137 * math.pi / 180  # of the equator: how Earth Engine turns a scale in metres into degrees
 WHOLE = 0.999  # of a pixel that must lie on the files; the rest is rounding
