@@ -12,7 +12,7 @@ test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 test-long: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist loadfile --durations=10
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -81,6 +81,7 @@ choose_runtime() {
       [[ $runtime == docker && $gpus != 0 ]] && python+=(--gpus=all)
       for path in "${mounts[@]}"; do python+=(--volume="$path:$path"); done
       for name in "${VARIABLES[@]}"; do python+=(--env="$name"); done
+      [[ $runtime == podman ]] && python[0]=$checkout/slurm/in_podman.sh
       read -ra flags <<<"${WATERSCAPE_CONTAINER_FLAGS-}"
       python+=("${flags[@]}" "$image" python)
       ;;
@@ -163,8 +164,8 @@ go_on() {
   local word=""
   trap - EXIT
   [[ -e $1/outcome ]] && read -r word <"$1/outcome"
-  # Without a word: stopped before training began, by signal (128 + its number).
-  case $word:$2 in :75 | :138 | :140 | :143) word="continue" ;; esac
+  # Without a word: stopped before training began, by signal (128 + its number; 0 where podman was still starting).
+  case $word:$2 in :0 | :75 | :138 | :140 | :143) word="continue" ;; esac
   echo "job $SLURM_JOB_ID: outcome ${word:-none}, exit code $2${terminated:+, ended by SLURM}"
   if [[ $word == continue && -z $terminated ]]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from waterscape.recipe import Recipe
 from waterscape.training import checkpoint
 from waterscape.training.engine import Watcher, train
 from waterscape.training.exhibit import Exhibit
+from waterscape.training.heartbeat import beating
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run, describe, read_run, resolve, settle
@@ -58,7 +60,8 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     described = describe(model, preset, recipe, starts)
     facts = resolve(run, described, manifest.sha256, processes.world, torch.get_num_threads())
     facts["exactly_resumable"] = not streamed
-    with tenure(run.out, processes, lambda: settle(run.out, facts)) as owner:
+    begin = partial(settle, run.out, facts)
+    with tenure(run.out, processes, begin) as owner, beating(run.out, processes, run.stall_seconds, owner):
         learner = Learner(recipe, run, networks, processes, len(shards))
         if manifest.facts.get("synthetic"):
             title += " on synthetic tiles"

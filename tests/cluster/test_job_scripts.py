@@ -86,6 +86,6 @@ def test_shellcheck():
         if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
             pytest.fail(reason)
         pytest.skip(reason)
-    scripts = [*(ROOT / "slurm").glob("*.sh"), ROOT / ".ci" / "run"]
+    scripts = [*(ROOT / "slurm").glob("*.sh"), *Path(__file__).parent.glob("*.sh"), ROOT / ".ci" / "run"]
     done = subprocess.run(["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -19,6 +20,7 @@ from waterscape.training.events import read_ledger
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
+SLOW_WRITER = Path(__file__).parent / "slow_writer.py"
 IMAGES = 400
 TWO_NODES = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--cpus-per-task=1"]
 SLOW = ["--picture-every", 40]  # pictures take time and change no weight
@@ -34,9 +36,9 @@ def job(slurm, tiles, tmp_path_factory):
     run("train", "water_vae", "--data", tiles, "--out", vae, *widths, *quiet)
     small = ["--width", 8, "--batch", 16, "--images", IMAGES, "--checkpoint-every", 80, *quiet]
 
-    def submit(out, *flags, words=(), nodes=TWO_NODES, **environment):
+    def submit(out, *flags, words=(), nodes=TWO_NODES, python=sys.executable):
         script = ["slurm/train_gan.sh", "--data", tiles, "--start", f"vae={vae}", "--out", out, *small, *words]
-        return slurm.submit(*nodes, "--time=10", *flags, *script, WATERSCAPE_PYTHON=sys.executable, **environment)
+        return slurm.submit(*nodes, "--time=10", *flags, *script, WATERSCAPE_PYTHON=python)
 
     return submit
 
@@ -80,6 +82,14 @@ def until_trained(slurm, number, out, images=80, timeout=400):
         time.sleep(0.1)
 
 
+def until(condition, told, timeout=200):
+    """Wait until it holds; else fail with what `told` tells."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.05)
+
+
 def rank_of(out, rank):
     """The process of a rank of the run in `out`."""
     for process in psutil.process_iter():
@@ -88,6 +98,41 @@ def rank_of(out, rank):
             if ranked and "waterscape" in words and str(out) in words and process.name().startswith("python"):
                 return process.pid
     raise AssertionError(f"no rank {rank}")
+
+
+def lives(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def program(path, text):
+    """A shell script that stands in for python."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_no_rank_leaves_before_a_slow_checkpoint_is_durable(slurm, job, undisturbed, tmp_path):
+    """It takes 20 seconds: did the other rank leave meanwhile, `--kill-on-bad-exit` would kill the one that writes."""
+    out, seconds = tmp_path / "gan", 20
+    slow = f"exec {sys.executable} {SLOW_WRITER} {seconds} {tmp_path / 'slow'}"
+    number = job(out, words=["--checkpoint-every", 10**6], python=program(tmp_path / "python", f'{slow} "$@"'))
+    until(lambda: (out / "ledger" / "rank-00001.tsv").exists(), lambda: slurm.log(number))
+    ranks = [rank_of(out, 0), rank_of(out, 1)]
+    slurm.client("scancel", "--signal=USR1", number)
+    until((tmp_path / "slow").exists, lambda: slurm.log(number))
+    began = time.monotonic()
+    while True:
+        waiting = [lives(pid) for pid in ranks]
+        if checkpoints(out):
+            break
+        assert all(waiting), slurm.log(number)
+        assert time.monotonic() < began + 3 * seconds, slurm.log(number)
+        time.sleep(0.05)
+    assert time.monotonic() > began + seconds - 1, "it was not slow"
+    assert slurm.ended(number) == "COMPLETED", slurm.log(number)
+    assert slurm.facts(number)["Restarts"] == "1"
+    assert "outcome continue, exit code " in slurm.log(number)
+    assert_same(out, undisturbed)
 
 
 def test_requeued_by_hand(slurm, job, undisturbed, tmp_path):
@@ -113,7 +158,9 @@ def test_preempted(slurm, job, undisturbed, tmp_path):
 
 def test_stopped_before_the_time_limit(slurm, job, undisturbed, tmp_path):
     out = tmp_path / "gan"
-    number = job(out, "--time=1", "--signal=USR1@40", words=["--picture-every", 8])
+    first = '[ -n "$SLURM_RESTART_COUNT" ] || slow="--picture-every 8"'  # else it ends before its limit
+    python = program(tmp_path / "python", f'{first}; exec {sys.executable} "$@" $slow')
+    number = job(out, "--time=1", "--signal=USR1@40", python=python)
     slurm.restarted(number)
     assert slurm.ended(number) == "COMPLETED", slurm.log(number)
     assert "outcome continue" in slurm.log(number)
@@ -159,14 +206,12 @@ def test_a_node_is_lost_while_its_ranks_live_on(slurm, job, undisturbed, tmp_pat
         assert slurm.ended(number) == "COMPLETED", slurm.log(number)
     finally:
         slurm.start_node("n1")
-    assert not psutil.pid_exists(old) or psutil.Process(old).status() == psutil.STATUS_ZOMBIE
+    assert not lives(old)
     assert_same(out, undisturbed)
 
 
 def test_stops_after_three_restarts_without_progress(slurm, tmp_path):
-    stub = tmp_path / "python"  # asked to stop before training has begun, each time
-    stub.write_text("#!/bin/sh\nexit 75\n")
-    stub.chmod(0o755)
+    stub = program(tmp_path / "python", "exit 75")  # asked to stop before training has begun, each time
     script = ["slurm/train_gan.sh", "--out", tmp_path / "gan"]
     number = slurm.submit("--nodes=1", *TWO_NODES[1:], *script, WATERSCAPE_PYTHON=stub)
     assert slurm.ended(number) == "FAILED"

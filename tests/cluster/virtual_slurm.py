@@ -65,6 +65,7 @@ class VirtualSlurm:
             raise
 
     def _configuration(self) -> str:
+        # The first job's number is drawn, since ports follow from it, and another such cluster may run on this machine.
         here, name, user = self.directory, socket.gethostname().split(".")[0], _user()
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={name} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 RealMemory=8000 "
@@ -104,6 +105,7 @@ ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=10
 MinJobAge=600
+FirstJobId={1 + int.from_bytes(os.urandom(2))}
 KillWait=20
 MessageTimeout=10
 SlurmdParameters=config_overrides

@@ -15,13 +15,18 @@ import tyro
 
 from waterscape.cluster.submit import FOLDER
 from waterscape.errors import UserError
+from waterscape.training.beats import age, read_beats
 from waterscape.training.events import read_events
 from waterscape.training.outcome import read_outcome
+from waterscape.training.stall import TOLD, Seen, late, tell
+
+STILL = 20.0
+"""Seconds without a sign of life, or without a move, after which a rank is told of."""
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The runs below a directory: state, progress, speed, last checkpoint, and the end of each rank's log."""
+    """The runs below a directory: state, progress, speed, last checkpoint, late ranks, the end of each rank's log."""
 
     directory: tyro.conf.Positional[Path] = Path("runs")
     """A run, or a directory of runs."""
@@ -45,6 +50,7 @@ def list_jobs(options: Jobs) -> list[str]:
         )
         if facts["reason"]:
             lines.append(f"{'':{width}}   {facts['reason']}")
+        lines += [f"{'':{width}}   {line}" for line in facts["late"]]
         for path in rank_logs(out, facts["job"]) if options.tail else ():
             ends = path.read_text(errors="replace").splitlines()[-options.tail :]
             lines += [f"  {path.name}:", *(f"    {line}" for line in ends)]
@@ -85,7 +91,26 @@ def describe(out: Path, queue: dict[str, tuple[str, str]]) -> dict[str, Any]:
         "progress": f"{events[-1]['images'] if events else 0} of {total}",
         "speed": f"{reports[-1]['images_per_second']:.0f}" if reports else "-",
         "checkpoint": last,
+        "late": still_ranks(out) if owner and not owner["left"] else [],
     }
+
+
+def still_ranks(out: Path) -> list[str]:
+    """The ranks of a run that the others wait for, and since when, where nothing has moved for a while."""
+    beats = [beat.now() for beat in read_beats(out)]
+    beats = [beat for beat in beats if beat.start == beats[0].start]
+    if not beats or max(beat.idle + age(beat) for beat in beats) < STILL:
+        return []
+    ranks = []
+    for beat in beats:
+        state = beat.process.state()
+        if beat.left:
+            ranks.append(Seen(beat, "left"))
+        elif state in ("stopped", "gone"):
+            ranks.append(Seen(beat, state))
+        else:
+            ranks.append(Seen(beat, "silent" if age(beat) > STILL else "runs"))
+    return [f"{tell(seen)}; last heartbeat {age(seen.beat):.0f} s ago" for seen in late(ranks)[:TOLD]]
 
 
 def queued() -> dict[str, tuple[str, str]]:

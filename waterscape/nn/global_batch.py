@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from waterscape.training.pulse import pulse
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -83,7 +85,8 @@ class _Gather(torch.autograd.Function):
         ctx.held = held
         whole = rows.new_zeros(sum(held.sizes), *rows.shape[1:])
         whole[_place(held)] = rows
-        torch.distributed.all_reduce(whole)
+        with pulse.waiting("all_reduce of the batch's rows"):
+            torch.distributed.all_reduce(whole)
         return whole
 
     @staticmethod
@@ -98,7 +101,8 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx: Any, whole: Tensor, held: Shares) -> Tensor:
         ctx.held = held
         total = whole.clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
+        with pulse.waiting("all_reduce of the rows' gradients"):
+            torch.distributed.all_reduce(total)
         return total[_place(held)].clone()
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from waterscape.errors import UserError
+from waterscape.training.pulse import pulse
 from waterscape.training.records import Records
 from waterscape.training.signals import Request
 
@@ -28,6 +29,7 @@ class Council:
         asked = self.request.reason
         if self.steps < self.every and not (asked and self.processes.world == 1):
             return ""
+        pulse.doing("deciding together whether to go on")
         problem = self.records.problem()
         seconds = time.monotonic() - self.began if self.processes.first else 0.0
         asking, failing, seconds = self.processes.tally([float(bool(asked)), float(bool(problem)), seconds])

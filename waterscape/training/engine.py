@@ -20,6 +20,7 @@ from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.outcome import Outcome
 from waterscape.training.owner import Owner
+from waterscape.training.pulse import pulse
 from waterscape.training.records import Records, Watcher
 from waterscape.training.signals import Request
 
@@ -61,7 +62,9 @@ def train(
             records.is_best()
         leaving = ""
         while learner.images < run.images:
+            pulse.doing("reading")
             loaded = next(stream)
+            pulse.read(loaded.keys[0].rpartition("/")[0] if loaded.keys else "")
             losses = learner.step(loaded.columns, loaded.numbers, loaded.count)
             records.note(losses, loaded)
 

@@ -18,6 +18,7 @@ from waterscape.training import checkpoint
 from waterscape.training.ema import Averages
 from waterscape.training.gradients import Gradients
 from waterscape.training.processes import Processes
+from waterscape.training.pulse import pulse
 from waterscape.training.run import Run
 
 
@@ -48,6 +49,7 @@ class Learner:
                 network.requires_grad_(False).eval()
         self.called = {name: processes.prepare(network) for name, network in self.networks.items()}
         self.gradients = {name: Gradients(self.networks[name]) for name in self.trained}
+        self.sums = {name: f"all_reduce of the gradients of {name}" for name in self.trained}
         self.good = torch.ones((), dtype=torch.bool, device=processes.device)
         self.skipped = self.skipped_in_a_row = torch.zeros((), dtype=torch.int64, device=processes.device)
         self.drawn: Tensor | None = None
@@ -79,11 +81,13 @@ class Learner:
                     self.good = self.good & self.gradients[name].finite
                 for buffer, old in zip(buffers, before, strict=True):
                     buffer.copy_(torch.where(self.good, buffer, old))
+                pulse.doing("optimizer step")
                 for name in phase.trains:
                     self._descend(self.optimizers[name])
         self.images += count
         self.averages.update(count, self.images, self.good)
         self.steps += 1
+        pulse.stands(self.steps, self.images)
         self.skipped = self.skipped + ~self.good
         self.skipped_in_a_row = torch.where(self.good, 0, self.skipped_in_a_row + 1)
         return {name: torch.where(self.good, value, 0) for name, value in losses.items()}
@@ -102,17 +106,19 @@ class Learner:
             done = rows.stop
             piece, drawn = {name: value[rows] for name, value in batch.items()}, draw.rows(rows)
             with shares(sizes, rank):
+                pulse.doing(f"loss of {phase.name}")
                 found = phase.loss(self.called, piece, drawn)
             # Gradients are summed over processes and pieces that may hold unequal shares: each mean is weighed by its
             # number of images ÷ the global number.
             share = sizes[rank] / count
+            pulse.doing(f"backward of {phase.name}")
             torch.autograd.backward(found["loss"] * (share * phase.every))
             gradients[0].note_loss(found["loss"] * share)
             for name, value in found.items():
                 losses[name] = value.detach() * share + losses.get(name, 0)
         assert done == len(draw), "a process takes its part of the global batch"
-        for each in gradients:
-            self.processes.add_up(each.flat)
+        for name, each in zip(phase.trains, gradients, strict=True):
+            self.processes.add_up(each.flat, self.sums[name])
         return losses
 
     def _descend(self, optimizer: torch.optim.Optimizer) -> None:
@@ -157,6 +163,7 @@ class Learner:
             raise UserError(f"{found.path} is a checkpoint of {found.state['recipe']}, this run trains {kind}")
         checkpoint.restore(found, self.networks, self.averages.shown, self.optimizers)
         self.images, self.steps = found.state["images"], found.state["steps"]
+        pulse.stands(self.steps, self.images)
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """All tensors that a checkpoint holds, by file."""

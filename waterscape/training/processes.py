@@ -55,10 +55,10 @@ class Processes:
         prepared: nn.Module = self.accelerator.prepare_model(network, evaluation_mode=True)
         return prepared
 
-    def add_up(self, tensor: Tensor, what: str = "a tensor") -> None:
-        """Put the sum over all processes in its place; `what` it is, for whoever looks where a run waits."""
+    def add_up(self, tensor: Tensor, what: str = "all_reduce") -> None:
+        """Put the sum over all processes in its place; `what` names the call, for whoever looks where a run waits."""
         if self.world > 1:
-            with pulse.waiting(f"all_reduce of {what}"):
+            with pulse.waiting(what):
                 torch.distributed.all_reduce(tensor)
 
     def sum(self, values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from waterscape.training.events import Events, Ledger, Watch
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.owner import OutdatedError, Owner
+from waterscape.training.pulse import pulse
 from waterscape.training.skips import Skips
 from waterscape.training.writer import NotFiniteError, Writer, core_is_free
 
@@ -121,16 +122,17 @@ class Records:
         self.seen, self.began, self.pauses = 0, time.monotonic(), 0.0
 
     @contextlib.contextmanager
-    def _pausing(self) -> Iterator[None]:
-        """Throughput is that of training alone."""
+    def _pausing(self, what: str) -> Iterator[None]:
+        """Throughput is that of training alone, and `what` is done meanwhile may take long."""
         began = time.monotonic()
+        pulse.taking_long(what)
         yield
         self.pauses += time.monotonic() - began
 
     def picture(self, exhibit: Exhibit) -> None:
         """Measure held-out samples on all processes; on the first, draw the picture."""
         images = self.learner.images
-        with self._pausing():
+        with self._pausing("picture and held-out samples"):
             measured = exhibit.measure(self.learner)
             if self.events:
                 with self._surviving():
@@ -143,7 +145,7 @@ class Records:
         """On the first process, let watchers look and write down the figures that they found."""
         images = self.learner.images
         for watcher in watchers if self.events else ():
-            with self._pausing():
+            with self._pausing(watcher.name):
                 began, found = time.monotonic(), {}
                 with self._surviving():
                     found = dict(watcher.look(self.learner))
@@ -195,7 +197,7 @@ class Records:
         learner, run = self.learner, self.learner.run
         if self.saved == learner.images:
             return
-        with self._pausing():
+        with self._pausing("saving"):
             self.skips.gather(self.events, learner.images)
             if not self._synced():
                 return
@@ -248,6 +250,7 @@ class Records:
 
     def finish(self) -> None:
         """Until the last checkpoint is durable: no process leaves before. Raises `UserError` where it could not be."""
+        pulse.taking_long("finishing")
         if self.writer:
             self.writer.wait()
         self.processes.agree(self.problem(last=True), f"{self.out} is not saved")

@@ -90,6 +90,9 @@ class Run:
     Held-out samples are never skipped."""
     record_draws: bool = _free(False)
     """Write a hash of each sample's random draws into the ledger, for proofs that runs are the same."""
+    stall_seconds: float = _free(600.0)
+    """End the run where no process has got on for so long, and say which one is late; evaluation, pictures and saving
+    may take six times as long. 0: never."""
     tensorboard: bool = _free(True)
     """Write TensorBoard's files too."""
 
@@ -109,6 +112,8 @@ class Run:
         for name in ("images", "batch", *intervals, "keep", "stop_after_bad_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more")
+        if self.stall_seconds and not self.stall_seconds >= 1:
+            raise UserError(f"--stall-seconds is {self.stall_seconds}; give 1 or more, or 0 (never end a stalled run)")
         if self.skip_damaged < 0:
             raise UserError(f"--skip-damaged is {self.skip_damaged}; give 0 (the first one ends the run) or more")
         if self.evaluate_every < 0 or self.evaluate_samples < 16:

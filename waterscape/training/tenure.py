@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from waterscape.errors import UserError
+from waterscape.training.causes import told
 from waterscape.training.outcome import Outcome, clear_outcome
 from waterscape.training.owner import OutdatedError, Owner
 from waterscape.training.processes import Processes
@@ -36,11 +36,11 @@ def tenure(out: Path, processes: Processes, begin: Callable[[], object]) -> Iter
         try:
             yield owner
         except BaseException as error:
-            told = _tell(error)
-            conclude(owner, Outcome("failed", str(told)))
-            if told is error:
+            cause = told(error)
+            conclude(owner, Outcome("failed", str(cause)))
+            if cause is error:
                 raise
-            raise told from error
+            raise cause from error
     finally:
         if owner:
             owner.leave()
@@ -51,11 +51,3 @@ def conclude(owner: Owner | None, outcome: Outcome) -> None:
     if owner:
         with contextlib.suppress(OutdatedError, OSError), owner.fence():
             outcome.write(owner.out)
-
-
-def _tell(error: BaseException) -> BaseException:
-    """The error as it is told: where another process's end was the cause, in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, RuntimeError) and any(word in text for word in ("closed by peer", "reset by peer", "gloo")):
-        return UserError(f"another process of the run ended, so this one does too: {text[:200]}")
-    return error
