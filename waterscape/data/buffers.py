@@ -15,7 +15,7 @@ from waterscape.data.manifest import Column
 from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, npy_header, padding
 
 ALIGNMENT = 4096  # the kernel's copy was up to six times slower into memory that starts 16 bytes after a page
-TOGETHER = 1 << 19  # bytes read before their crc is taken: as much as a core's own cache keeps
+TOGETHER = 1 << 20  # bytes read before their crc is taken: few calls, and near enough for a core to know them still
 
 
 class Rows:
