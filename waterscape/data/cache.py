@@ -39,15 +39,16 @@ class Answer(enum.Enum):
 class Part:
     """A partial file, locked: what it holds already is kept until `publish` gives it the final name."""
 
-    def __init__(self, file: BinaryIO, path: Path, final: Path, *, durable: bool) -> None:
-        self.file, self.path, self.final, self.durable = file, path, final, durable
+    def __init__(self, file: BinaryIO, path: Path, cache: Cache, final: Path) -> None:
+        self.file, self.path, self.cache, self.final = file, path, cache, final
 
     def publish(self) -> None:
         """Force the file to disk and give it its name."""
         try:
-            if self.durable:
+            if self.cache.durable:
                 os.fsync(self.file.fileno())
-            self.path.rename(self.final)
+            with self.cache.alone():  # who counts files meets one of the two names
+                self.path.rename(self.final)
         except OSError as error:
             raise UserError(cannot_write(self.path.parent, error)) from error
 
@@ -139,7 +140,7 @@ class Cache:
         if final.exists():
             return Answer.THERE
         try:
-            with self._alone():
+            with self.alone():
                 if not path.exists() and not self._make_room(name, size, spare):
                     return Answer.FULL
                 file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b", buffering=0)
@@ -151,7 +152,7 @@ class Cache:
                 if not os.fstat(file.fileno()).st_nlink or final.exists():  # published just now
                     file.close()
                     return Answer.THERE if final.exists() else Answer.BUSY
-                return Part(file, path, final, durable=self.durable)
+                return Part(file, path, self, final)
         except OSError as error:
             raise UserError(cannot_write(self.directory, error)) from error
 
@@ -164,18 +165,19 @@ class Cache:
 
     def forget(self, days: float) -> None:
         """Remove the files that nobody needed for so many days."""
-        with contextlib.suppress(OSError), self._alone():
+        with contextlib.suppress(OSError), self.alone():
             for name, _, needed in list(self._files()):
                 if time.time() - needed > days * 86400:
                     self._evict(name)
 
     def bytes(self) -> int:
-        """Of all files, and of those that are being fetched."""
-        return sum(size for _, size, _ in self._files())
+        """Of all files, and of those that are being fetched, at one moment."""
+        with self.alone():
+            return sum(size for _, size, _ in self._files())
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """While files are counted, reserved and evicted, by one thread of one process at a time."""
+    def alone(self) -> Iterator[None]:
+        """While files are counted, reserved, named and evicted, by one thread of one process at a time."""
         descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
