@@ -16,6 +16,7 @@ USAGE = """usage: waterscape VERB …
   train   MODEL[:PRESET] …          train, or resume: the same command again (train MODEL --help lists the options)
   prove-resume MODEL[:PRESET] …     that a run killed and resumed, on any number of processes, is the undisturbed one
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
+  classify RUN FILE …               what a trained classifier calls photos or tiles; --data SET: what it is worth there
   checkpoints RUN [--verify …]      what a run has saved: list, verify, prune, export weights
   submit  MODEL[:PRESET] …          the same training as a job, on SLURM or here: train's options, --nodes, --time, …
   sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
@@ -38,6 +39,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         "train": train,
         "prove-resume": prove_resume,
         "sample": sample,
+        "classify": classify,
         "checkpoints": checkpoints,
         "submit": submit,
         "sweep": sweep,
@@ -77,6 +79,9 @@ def list_models(arguments: list[str]) -> int:
     print(f"{'model:preset':32} {'network':16} {'parameters':>12} {'trainable':>12}")
     for row in rows:
         name = f"{row['model']}:{row['preset']}"
+        if "wants" in row:
+            print(f"{name:32} wants: {row['wants']}")
+            continue
         print(f"{name:32} {row['network']:16} {row['parameters']:12,} {row['trainable']:12,}")
     return 0
 
@@ -130,6 +135,17 @@ def sample(arguments: list[str]) -> int:
         print(path)
     processes.close()
     return 0
+
+
+def classify(arguments: list[str]) -> int:
+    """`waterscape classify RUN FILE …`."""
+    from waterscape.options import parse
+    from waterscape.pages import classify as page
+
+    options = parse(page.Classify, arguments, "waterscape classify")
+    from waterscape import models
+
+    return page.classify(models.load(options.run, options.which), options)
 
 
 def checkpoints(arguments: list[str]) -> int:

@@ -26,10 +26,10 @@ Losses: TypeAlias = "Mapping[str, Tensor]"  # "loss" is descended, all are logge
 class Input:
     """A column of the shards that a model reads, and the numbers that its stored values become.
 
-    `shape` is that of one sample as the model sees it: C H W of a picture, () of a class. `stored` is the range of the
-    stored values (occurrence: 0 to 100 percent), mapped linearly onto `range`. An input with `classes` stays an
-    integer; the data set's own classes must be those. A column of photos (`.jpg`) is stored as 0 to 255; they are
-    decoded to the shape's H and W, cut from the middle.
+    `shape` is that of one sample as the model sees it: C H W of a picture, D of a row of numbers, () of a class.
+    `stored` is the range of the stored values (occurrence: 0 to 100 percent), mapped linearly onto `range`. An input
+    with `classes` stays an integer; the data set's own classes must be those. A column of photos (`.jpg`) is stored as
+    0 to 255; they are decoded to the shape's H and W, cut from the middle.
     """
 
     column: str
@@ -44,7 +44,7 @@ class Input:
         return (self.shape[1], self.shape[2]) if self.column.endswith("jpg") else None
 
     def numbers(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
-        """Stored values (N H W, N H W C or N) as the model's input (N C H W or N), on whatever device they are."""
+        """Stored values (N H W, N H W C, N D or N) as the model's input (N C H W, N D or N), on whatever device."""
         import torch
 
         if self.classes:
@@ -95,6 +95,14 @@ class Recipe(ABC):
     def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
         """Fresh networks, in float32 on the CPU. `starts` holds what the runs named in `starts` trained."""
 
+    def wants(self) -> str:
+        """What must be installed before `networks` can be made, as a command; empty: nothing."""
+        return ""
+
+    def fill(self, networks: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        """Fresh networks with weights from outside. A run that is resumed or loaded has them in its checkpoint."""
+        return networks
+
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """The descents of one step, in order."""
@@ -122,6 +130,14 @@ class Recipe(ABC):
         """Figures of held-out samples: each a scalar, summed over the batch's samples. No randomness."""
         return {}
 
+    def figures(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """What people are told, of the means of what `measure` summed: ratios of them, such as a class's recall."""
+        return means
+
+    def classify(self, networks: Networks, batch: Batch) -> Tensor:
+        """Probabilities of the classes (N C) of the input with classes, which the batch need not hold."""
+        raise ValueError("this model knows no classes, so there is nothing to classify")
+
     def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
         """The batch's pictures as the networks make them again (N C H W, in 0..1). No randomness."""
         raise ValueError("this model makes no pictures again, so there is nothing to compare")
@@ -134,11 +150,23 @@ class Recipe(ABC):
         """The classes that `sample` can be asked for; none where the model knows no classes."""
         return ()
 
+    def embed(self, networks: Networks, batch: Batch) -> Tensor:
+        """Where a classifier sees the samples: N D, alike ones near one another."""
+        raise ValueError("this model says of no sample where it sees it")
+
+    def describe(self, networks: Networks, batch: Batch) -> Mapping[str, Tensor]:
+        """Numbers that the model estimates of the samples: name → N."""
+        raise ValueError("this model estimates no numbers")
+
+    def known_classes(self) -> tuple[str, ...]:
+        """The classes of the first input that has some, in the order of their numbers; none where none has."""
+        return next((entry.classes for entry in self.inputs().values() if entry.classes), ())
+
     def pictured(self) -> str:
         """The input that holds the pictures: the first that is no class."""
         return next(name for name, entry in self.inputs().items() if not entry.classes)
 
     @classmethod
     def can(cls, what: str) -> bool:
-        """Whether the model has what not every model has: `sample` or `reconstruct`."""
+        """Whether the model has what not every model has: `sample`, `reconstruct`, `classify`, `embed`, `describe`."""
         return getattr(cls, what) is not getattr(Recipe, what)

@@ -21,9 +21,11 @@ from waterscape.data.samples import Samples
 from waterscape.embedded import provide
 from waterscape.errors import UserError
 from waterscape.metrics.evaluation import Evaluation
+from waterscape.metrics.judged import judge
 from waterscape.options import parse
 from waterscape.pages.curves import draw_curves
 from waterscape.pages.strip import draw_strip
+from waterscape.pages.verdicts import draw_verdicts
 from waterscape.recipe import Recipe
 from waterscape.training import checkpoint
 from waterscape.training.engine import Watcher, train
@@ -70,6 +72,10 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
 
         def draw_views(learner: Learner) -> Facts:
             draw_curves(run.out, f"{title}, {learner.images} images")
+            if recipe.can("classify") and run.held_out:
+                with learner.shown() as networks:
+                    verdicts = judge(recipe, networks, held_out, run.held_out, learner.dtype, processes.device)
+                draw_verdicts(verdicts, run.out / "verdicts.png", f"{title}, {learner.images} images")
             draw_strip(run.out, f"SYNTHETIC: {title}, the same noise over time", marks)
             return {}
 
@@ -153,4 +159,6 @@ def starting_networks(recipe: Recipe, run: Run, started: Mapping[str, Path]) -> 
             starts[name] = dict(trained.networks)
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        return recipe.networks(starts), facts
+        networks = recipe.networks(starts)
+    fresh = checkpoint.newest(run.out / "checkpoints") is None
+    return recipe.fill(networks) if fresh else networks, facts

@@ -141,7 +141,7 @@ def test_samples_hold_the_tiles_their_reductions_labels_and_origin(export, packe
             occurrence = dataset.read(1)
             assert origin["transform"] == list(dataset.transform)[:6]
         tiles = {"occurrence.npy", "occurrence64.npy", "occurrence32.npy", "occurrence20.npy"}
-        assert set(values) == tiles | {"bodies.npy", "shape.npy", "json"}
+        assert set(values) == tiles | {"bodies.npy", "body.npy", "shape.npy", "json"}
         assert np.array_equal(values["occurrence.npy"], occurrence)
         assert np.array_equal(values["occurrence64.npy"], occurrence)  # models of 64 pixels find it under that name
         means = occurrence.reshape(32, 2, 32, 2).mean(axis=(1, 3))

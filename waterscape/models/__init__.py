@@ -75,9 +75,15 @@ def _recipe(facts: Mapping[str, Any]) -> Recipe:
 
 
 def count_parameters(model: str) -> list[dict[str, Any]]:
-    """For each preset and network of a model: how many parameters in all, and how many that a phase trains."""
-    rows = []
+    """For each preset and network of a model: how many parameters in all, and how many that a phase trains.
+
+    A preset that cannot be built here has one row, with what it `wants`.
+    """
+    rows: list[dict[str, Any]] = []
     for preset, recipe in presets(model).items():
+        if recipe.wants():
+            rows.append({"model": model, "preset": preset, "wants": recipe.wants()})
+            continue
         trained = {name for phase in recipe.phases() for name in phase.trains}
         for name, network in build(recipe).items():
             count = sum(parameter.numel() for parameter in network.parameters())

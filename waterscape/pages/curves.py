@@ -18,20 +18,28 @@ HIDDEN = ("ceiling: ", "standard error")
 def draw_curves(out: Path, title: str) -> Path:
     """Draw `curves.png` of a run from its events: one panel for each loss, held-out figure and figure of an evaluation.
 
-    A dashed line is the figure that true pictures have.
+    A dashed line is the figure that true pictures have. Held-out figures of one name, such as a recall for each class,
+    share a panel.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     curves = _series(out)
     floors = {name: curves.pop(FLOOR + name) for name in list(curves) if FLOOR + name in curves}
-    columns = min(3, len(curves)) or 1
-    rows = max(1, -(-len(curves) // columns))
+    panels = _panels(curves)
+    columns = min(3, len(panels)) or 1
+    rows = max(1, -(-len(panels) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
-    for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
-        images, values = zip(*points, strict=True)
+    for axis, (name, parts) in zip(axes.flat, panels.items(), strict=False):
         learnt = not name.startswith(("held out", "evaluation"))
-        axis.plot(images, values, color="#2668ab" if learnt else "#b5541c", marker="o", markersize=2.5, linewidth=1.2)
+        for part, points in sorted(parts.items()):
+            colour = None if part else "#2668ab" if learnt else "#b5541c"
+            axis.plot(
+                *zip(*points, strict=True), color=colour, marker="o", markersize=2.5, linewidth=1.2, label=part or None
+            )
+        values = [value for points in parts.values() for _, value in points]
+        if len(parts) > 1:
+            axis.legend(fontsize=6, frameon=False, ncols=2)
         if name in floors:
             axis.plot(*zip(*floors[name], strict=True), color="#6e7478", linestyle="--", linewidth=1)
         axis.set_title(name, fontsize=10)
@@ -41,7 +49,7 @@ def draw_curves(out: Path, title: str) -> Path:
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         if min(values) > 0 and max(values) / min(values) > 20:
             axis.set_yscale("log")
-    for axis in axes.flat[len(curves) :]:
+    for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     figure.suptitle(title, fontsize=12)
     path = out / "curves.png"
@@ -49,6 +57,16 @@ def draw_curves(out: Path, title: str) -> Path:
         figure.savefig(partial, dpi=110, format="png")
     plt.close(figure)
     return path
+
+
+def _panels(curves: Series) -> dict[str, Series]:
+    """Panel → label → points: `held out: recall: lake` and `held out: recall: river` make one panel of two lines."""
+    panels: dict[str, Series] = defaultdict(dict)
+    for name, points in curves.items():
+        group, _, part = name.rpartition(": ")
+        is_part = group.startswith("held out: ")
+        panels[group if is_part else name][part if is_part else ""] = points
+    return dict(panels)
 
 
 def _series(out: Path) -> Series:

@@ -37,6 +37,9 @@ def _stored(entry: Input, random: np.random.Generator) -> NDArray[Any] | bytes:
     """One sample's value of a column, as shards hold it."""
     if entry.classes:
         return np.array(random.integers(len(entry.classes)), np.uint8)
+    if len(entry.shape) == 1:
+        low, high = entry.stored
+        return (low + random.random(entry.shape) * (high - low)).astype(np.float32)
     channels, height, width = entry.shape if len(entry.shape) == 3 else (1, SMALLEST_PHOTO, SMALLEST_PHOTO)
     coarse = random.random((8, 8, channels))
     smooth = np.clip(ndimage.zoom(coarse, (height / 8, width / 8, 1), order=1), 0, 1)

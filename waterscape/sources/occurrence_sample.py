@@ -1,4 +1,7 @@
-"""One tile → one sample: the full tile, its reductions, its mask, its water bodies measured and named, its origin."""
+"""One tile → one sample: the full tile, its reductions, its mask, its water bodies measured and named, its origin.
+
+`body.npy` is the first row of `bodies.npy`, that of the largest body, for models: of one shape; zeros where none is.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def sample(tile: Surveyed, sizes: Sequence[int], with_mask: bool, labelling: Lab
     metres = None if tile.place is None else math.sqrt(math.prod(tile.place.metres_per_pixel))
     bodies = labelling.bodies(occurrence, metres)
     shape = int(labelling.dominant(bodies))
-    values |= {"bodies.npy": bodies, "shape.npy": np.array(shape, np.uint8), "json": _told(tile)}
+    main = bodies[0] if len(bodies) else np.zeros(bodies.shape[1], np.float32)
+    values |= {"bodies.npy": bodies, "body.npy": main, "shape.npy": np.array(shape, np.uint8), "json": _told(tile)}
     return shape, values
 
 

@@ -29,7 +29,7 @@ class Exhibit:
         self.held_out, self.at_most, self.out, self.facts = held_out, min(at_most, len(held_out)), out, facts
 
     def measure(self, learner: Learner) -> dict[str, float]:
-        """The recipe's figures, each the mean over the held-out samples, summed over all processes."""
+        """The recipe's figures, of means over the held-out samples of all processes."""
         processes = learner.processes
         chunks = list(_chunks(self.at_most, MEASURED_AT_ONCE))
         sums: dict[str, Tensor] = {}
@@ -45,7 +45,7 @@ class Exhibit:
         if not sums:
             return {}
         totals = processes.sum(torch.stack(list(sums.values()))) / self.at_most
-        return dict(zip(sums, totals.tolist(), strict=True))
+        return dict(learner.recipe.figures(dict(zip(sums, totals.tolist(), strict=True))))
 
     def draw(self, learner: Learner, title: str) -> None:
         """The recipe's picture as `pictures/000020000.png`, and its rows beside it for the strip over time."""
