@@ -134,7 +134,7 @@ def test_a_run_leaves_a_heartbeat_of_each_rank(tiles, tmp_path):
     run(*words(tiles, tmp_path)[:-1], 64)
     (left,) = read_beats(tmp_path)
     assert left.process == dataclasses.replace(Process.this(0, None), memory=left.process.memory)
-    assert (left.world, left.limit, left.left, left.idle) == (1, 3600.0, "done", 0.0)
+    assert (left.world, left.limit, left.left) == (1, 3600.0, "done")
     assert (left.look.steps, left.look.images) == (2, 64)
     assert left.look.shard.startswith("tiles-train-")
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["rank-00000.json"], "and nothing else"
