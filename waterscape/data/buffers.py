@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from waterscape.data.checksums import joint_crcs
 from waterscape.data.manifest import Column
-from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, npy_header, padding
+from waterscape.data.npy import npy_header
+from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, padding
 
 ALIGNMENT = 4096  # the kernel's copy was up to six times slower into memory that starts 16 bytes after a page
 TOGETHER = 1 << 20  # bytes read before their crc is taken: few calls, and near enough for a core to know them still

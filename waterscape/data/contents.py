@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import json
 import math
 import re
@@ -11,7 +9,8 @@ import re
 import numpy as np
 
 from waterscape.data.manifest import Column
-from waterscape.data.shard import BEGINNINGS, COLUMN, EXTENSIONS, KEY, KINDS, npy_header, split_member
+from waterscape.data.npy import npy_header, read_npy_header
+from waterscape.data.shard import BEGINNINGS, COLUMN, EXTENSIONS, KEY, KINDS, split_member
 
 FOREIGN_KEY = re.compile(r"([ -~]+/)*[ -.0-~]+")  # printable ASCII; a path belongs to it
 MOST_PIXELS = 1 << 27  # of a photo: 400 MB once it is decoded
@@ -58,24 +57,13 @@ def payload_faults(name: str, size: int, head: bytes, column: Column | None) -> 
 
 
 def _array(size: int, head: bytes) -> list[str]:
-    header = head[: 10 + int.from_bytes(head[8:10], "little")]
-    known = _layout(header)
-    return [known] if isinstance(known, str) else _length(size, len(header), *known)
-
-
-@functools.lru_cache(maxsize=1024)
-def _layout(header: bytes) -> tuple[str, tuple[int, ...]] | str:
-    """Dtype and shape by a `.npy` header; or what is wrong with it."""
-    stream = io.BytesIO(header)
     try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            return "its .npy header is not of version 1.0"
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except Exception as error:  # whatever Python's own parser and tokenizer raise
-        return f"its .npy header is unreadable ({str(error).splitlines()[0][:80]})"
-    if fortran_order or dtype.kind not in KINDS or dtype.itemsize > 8:
-        return f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read"
-    return dtype.str, shape
+        header = read_npy_header(head)
+    except ValueError as error:
+        return [str(error)]
+    if header.fortran_order or header.dtype.kind not in KINDS or header.dtype.itemsize > 8:
+        return [f"an array of dtype {header.dtype} in {'Fortran' if header.fortran_order else 'C'} order is not read"]
+    return _length(size, header.bytes, header.dtype.str, header.shape)
 
 
 def _length(size: int, start: int, dtype: str, shape: tuple[int, ...]) -> list[str]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.manifest import Column, Shard
-from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, npy_header, tar_header
+from waterscape.data.npy import npy_header
+from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, tar_header
 from waterscape.data.walk import KEPT
 
 RUN = 1 << 22  # bytes of adjacent records that are read at once

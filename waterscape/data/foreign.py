@@ -20,8 +20,9 @@ import numpy as np
 
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.manifest import FILE, NAME, Column, Manifest, Shard
+from waterscape.data.npy import npy_header, read_npy_header
 from waterscape.data.pack import Kind
-from waterscape.data.shard import MISSING, index_dtype, npy_header, split_member
+from waterscape.data.shard import MISSING, index_dtype, split_member
 from waterscape.data.shard_check import Finding
 from waterscape.data.walk import Member, Walk
 from waterscape.durable import write_bytes
@@ -128,11 +129,10 @@ def _walk(path: Path, found: Indexed, advance: Callable[[int], None] | None) -> 
 def _kind(member: Member) -> Kind:
     if not (member.name or "").endswith(".npy"):
         return None
-    stream = io.BytesIO(member.head)
-    np.lib.format.read_magic(stream)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    usual = member.head.startswith(npy_header(dtype.str, shape))
-    return (dtype.str, shape) if usual else None  # another header, of an older NumPy: each array is decoded by itself
+    header = read_npy_header(member.head)
+    dtype, shape = header.dtype.str, header.shape
+    usual = member.head.startswith(npy_header(dtype, shape))
+    return (dtype, shape) if usual else None  # another header, of an older NumPy: each array is decoded by itself
 
 
 def _doubled(tars: list[_Tar], found: Indexed) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import mmap
 import resource
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-BEFORE_HEADER = 10  # bytes of a .npy file, version 1.0: magic, version, length of the header that follows
+from waterscape.data.npy import BEFORE_HEADER, header_bytes, read_npy_header
 
 
 def map_index(path: Path) -> NDArray[np.void]:
@@ -25,11 +24,13 @@ def map_index(path: Path) -> NDArray[np.void]:
     allow_more_open_files()
     with path.open("rb") as file:
         start = file.read(BEFORE_HEADER)
-        header = start + file.read(int.from_bytes(start[8:], "little"))
-        dtype, shape = _layout(header)
+        header = read_npy_header(start + file.read(header_bytes(start) - len(start)))
+        dtype, shape = header.dtype, header.shape
+        if header.fortran_order or len(shape) != 1 or dtype.names is None or dtype.hasobject:
+            raise ValueError(f"no index: rows of {dtype}, shape {shape}")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
-        return np.ndarray(shape, dtype, buffer=mapped, offset=len(header))
+        return np.ndarray(shape, dtype, buffer=mapped, offset=header.bytes)
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -46,14 +47,3 @@ def allow_more_open_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a system that has a lower limit of its own
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-@functools.lru_cache(maxsize=64)
-def _layout(header: bytes) -> tuple[np.dtype[np.void], tuple[int, ...]]:
-    stream = io.BytesIO(header)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("its .npy header is not of version 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran_order or len(shape) != 1 or dtype.names is None or dtype.hasobject:
-        raise ValueError(f"no index: rows of {dtype}, shape {shape}")
-    return dtype, shape

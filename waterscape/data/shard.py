@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from waterscape.data.hashed_file import HashedFile
+from waterscape.data.npy import npy_header, read_npy_header
 from waterscape.errors import UserError
 
 try:
@@ -110,14 +111,6 @@ def stored_dtype(dtype: np.dtype[Any]) -> str:
     return dtype.newbyteorder("<").str
 
 
-@functools.lru_cache(maxsize=256)
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The header of a `.npy` file, version 1.0, C order; `dtype` as `numpy.dtype.str` writes it (`|u1`, `<f4`)."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
-
-
 def fixed_size(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of the payload of an array: `.npy` header and data."""
     return len(npy_header(dtype, shape)) + math.prod(shape) * np.dtype(dtype).itemsize
@@ -162,13 +155,11 @@ def decode(column: str, payload: bytes | memoryview) -> Value:
         return value
     if not column.endswith("npy"):
         return bytes(payload)
-    stream = io.BytesIO(bytes(payload[:65536]))
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("not a .npy file of version 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran_order or dtype.kind not in KINDS:
-        raise ValueError(f"an array of dtype {dtype} in {'Fortran' if fortran_order else 'C'} order is not read")
-    return np.frombuffer(payload, dtype=dtype, offset=stream.tell()).reshape(shape)
+    header = read_npy_header(payload)
+    if header.fortran_order or header.dtype.kind not in KINDS:
+        order = "Fortran" if header.fortran_order else "C"
+        raise ValueError(f"an array of dtype {header.dtype} in {order} order is not read")
+    return np.frombuffer(payload, dtype=header.dtype, offset=header.bytes).reshape(header.shape)
 
 
 class ShardWriter:
