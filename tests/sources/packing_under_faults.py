@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from parts_of_tiles import join, pack_part
 
 from waterscape.errors import UserError
 from waterscape.sources.occurrence_pack import Labelling, Packing, pack
-from waterscape.sources.occurrence_parts import join, pack_part
 
 CALLS = ("replace", "rename", "link", "fsync")
 LABELLING = Labelling(

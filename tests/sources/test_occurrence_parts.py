@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exports_in_degrees import write_region
+from parts_of_tiles import join, pack_part
 from PIL import Image
 from programs import run_program
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
 from waterscape.sources.occurrence_pack import Labelling, Packing, pack
-from waterscape.sources.occurrence_parts import join, pack_part
 
 SIDE = 64
 LABELLING = Labelling(

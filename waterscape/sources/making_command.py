@@ -1,4 +1,4 @@
-"""The command line that the packers of photographs share: at once or in parts, and what is told at the end."""
+"""The command line that all packers share: at once or in parts, and what is told at the end."""
 
 from __future__ import annotations
 
@@ -7,16 +7,31 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from waterscape.errors import UserError
 from waterscape.sources import making
 from waterscape.sources.photo_tally import LIST
 
 if TYPE_CHECKING:
-    from waterscape.sources.making import Origin
-    from waterscape.sources.photo_set import Picture
-    from waterscape.sources.photo_tally import Summary
+    from collections.abc import Mapping
+
+    from waterscape.sources.making import Item, Origin
+
+
+class Told(Protocol):
+    """What came in and where it went."""
+
+    @property
+    def came_in(self) -> int:
+        """Items that were looked at."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Reason → items."""
+
+    def table(self) -> str:
+        """The counts as text."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Way:
 USUAL_WAY = Way()
 
 
-def make(origin: Origin[Picture, Summary], out: Path, way: Way) -> int:
+def make(origin: Origin[Item, Told], out: Path, way: Way) -> int:
     """Pack as told, and print what came of it; returns the exit code. Raises `UserError`."""
     way.check()
     began = time.monotonic()
@@ -60,9 +75,9 @@ def make(origin: Origin[Picture, Summary], out: Path, way: Way) -> int:
         summary = making.pack(origin, out, replace=way.replace, processes=way.processes)
     seconds = time.monotonic() - began
     print(summary.table())
-    print(f"{out}: {summary.came_in} {summary.unit}s in {seconds:.1f} s, {summary.came_in / seconds:.0f}/s")
-    print(f"{out / 'contact.png'}: look at what was kept")
-    if summary.dropped:
+    print(f"{out}: {summary.came_in} {origin.unit}s in {seconds:.1f} s, {summary.came_in / seconds:.0f}/s")
+    print(f"{out / 'contact.png'}: look at what came of it")
+    if summary.dropped and (out / LIST).is_file():
         print(f"{out / LIST}: everything that was dropped, and why")
     return 0
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from waterscape.errors import UserError
-from waterscape.sources.near_duplicates import fingerprint
-from waterscape.sources.occurrence import is_synthetic
-from waterscape.sources.photo_facts import facts_of, sidecars_among
-from waterscape.sources.photo_file import DAMAGED, NOT_BY_NAME, Limits, PhotoError, files_below, is_hidden, read
+from waterscape.sources import photo_facts
+from waterscape.sources.photo_facts import sidecars_among
+from waterscape.sources.photo_file import DAMAGED, NOT_BY_NAME, Limits, PhotoError, files_below, is_hidden
 from waterscape.sources.photo_tally import Dropped, plain
 from waterscape.sources.place import locate
 
@@ -126,18 +125,9 @@ def place_in_geotiff(path: Path) -> dict[str, Any]:
 
 
 def look(file: PictureFile, limits: Limits) -> dict[str, Any]:
-    """What a picture's first reading finds, as JSON; where it is dropped, `reason` and `detail`."""
-    try:
-        photo = read(file.path, limits, small=SMALL)
-        facts = place_in_name(file.path.stem) | place_in_geotiff(file.path) | facts_of(file.path, photo.exif)
-    except PhotoError as error:
-        return {"reason": error.reason, "detail": error.detail}
-    return {
-        "sha256": photo.sha256,
-        "width": photo.width,
-        "height": photo.height,
-        "ways": list(photo.told),
-        "facts": facts,
-        "synthetic": is_synthetic(file.path.parent),
-        "fingerprint": fingerprint(photo.image),
-    }
+    """What a picture's first reading finds (see `photo_facts.look`), its place by its name or as a GeoTIFF too."""
+    return photo_facts.look(file.path, limits, small=SMALL, more=_place_of)
+
+
+def _place_of(path: Path) -> dict[str, Any]:
+    return place_in_name(path.stem) | place_in_geotiff(path)

@@ -17,11 +17,10 @@ import tyro
 from waterscape.errors import UserError
 from waterscape.randomness import hash64
 from waterscape.sources.making import digest_of
-from waterscape.sources.near_duplicates import NEAR, fingerprint, joined, near_pairs
-from waterscape.sources.occurrence import is_synthetic
+from waterscape.sources.near_duplicates import NEAR, joined, near_pairs
 from waterscape.sources.photo_alike import Alike
-from waterscape.sources.photo_facts import facts_of
-from waterscape.sources.photo_file import USUAL_LIMITS, Limits, PhotoError, read
+from waterscape.sources.photo_facts import look
+from waterscape.sources.photo_file import USUAL_LIMITS, Limits
 from waterscape.sources.photo_set import (
     SHOWN_SIDE,
     USUAL_SHARING,
@@ -201,21 +200,8 @@ class Judging:
 
 
 def _look(one: Found, limits: Limits) -> dict[str, Any]:
-    """What a photo's first reading finds, as JSON; where it is dropped, `reason` and `detail`."""
-    try:
-        photo = read(one.path, limits, small=SHOWN_SIDE)
-        facts = facts_of(one.path, photo.exif)
-    except PhotoError as error:
-        return {"reason": error.reason, "detail": error.detail}
-    return {
-        "sha256": photo.sha256,
-        "width": photo.width,
-        "height": photo.height,
-        "ways": list(photo.told),
-        "fingerprint": fingerprint(photo.image),
-        "facts": facts,
-        "synthetic": is_synthetic(one.path.parent),
-    }
+    """What a photo's first reading finds."""
+    return look(one.path, limits, small=SHOWN_SIDE)
 
 
 def make(picture: Picture) -> dict[str, Value]:
