@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from waterscape import models
 from waterscape.__main__ import dispatch
@@ -20,7 +21,7 @@ SMALL = ["--widths", *"44448888"]
 BREAK = {
     "draws that depend on the rank": (
         ["--processes", 1, 2],
-        ["draws", "gradients: bound"],
+        ["draws", "gradients in float64: bound", "gradients: bound"],
         """
 import os
 from waterscape.randomness import Draw
@@ -60,8 +61,8 @@ def prove(*words):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_small_vae_passes_on_one_three_and_four_processes(capsys):
-    # Gradients of so narrow a network agree to 5e-6 with this seed; with 751 they were 5e-5 apart, beyond the promise.
-    assert prove(*SMALL, "--processes", 1, 3, 4, "--seed", 0) == 0
+    # As published and so narrow, float32 rounds this seed's gradients by 4e-5: a rectifier's input is nearly zero.
+    assert prove(*SMALL, "--fold", 1, "--processes", 1, 3, 4, "--seed", 751) == 0
     told = capsys.readouterr().out
     assert "PASS: water_vae:recommended, 350 images" in told
     assert "BROKEN" not in told
@@ -150,3 +151,30 @@ def test_bad_options(words, told):
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         prove(*words)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "apart", "apart_exactly", "passed"),
+    [
+        (2e-6, 4e-6, 1e-12, [True, True]),
+        (4e-5, 5e-5, 1e-12, [True, True]),  # a last bit decided what a rectifier lets through
+        (2e-6, 5e-5, 1e-12, [True, False]),
+        (4e-5, 4e-5, 1e-7, [False, True]),
+        (float("nan"), 4e-5, 1e-12, [True, False]),
+    ],
+)
+def test_gradients_are_judged_by_their_rounding(tmp_path, rounding, apart, apart_exactly, passed):
+    exact = torch.zeros(100, dtype=torch.float64)
+    exact[0] = 1
+
+    def left(name, distance, distance_exactly):
+        found = exact.float()
+        found[1] = distance
+        precise = exact.clone()
+        precise[2] = distance_exactly
+        save_file({"bound": found, "bound, float64": precise}, tmp_path / name)
+        return tmp_path / name
+
+    checks = list(compare.gradients("2 processes", left("1", rounding, 0), left("2", rounding + apart, apart_exactly)))
+    assert [check.what for check in checks] == ["gradients in float64: bound", "gradients: bound"]
+    assert [check.passed for check in checks] == passed

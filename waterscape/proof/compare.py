@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,16 @@ from torch import Tensor
 from waterscape.data.batches import ShardSet
 from waterscape.data.order import Order
 from waterscape.errors import UserError
+from waterscape.proof.gradients import EXACT
 from waterscape.training import checkpoint
 from waterscape.training.events import read_events
 
 FIRST_LOSS = 1e-6
 GRADIENTS = 1e-5
+EXACT_GRADIENTS = 1e-9
+ROUNDING = 3
+"""How many times its own distance from the gradient in float64 a gradient in float32 may lie from another: where a
+rectifier's input is nearly zero, a last bit decides whether it lets the gradient through."""
 PARAMETERS = 1e-9
 
 
@@ -45,7 +50,7 @@ def identical(subject: str, what: str, one: Mapping[int, Any], other: Mapping[in
 
 def within(subject: str, what: str, difference: float, tolerance: float) -> Check:
     """A difference that may be at most so much."""
-    return Check(subject, what, f"{difference:.1e}", f"≤ {tolerance:g}", difference <= tolerance)
+    return Check(subject, what, f"{difference:.1e}", f"≤ {tolerance:.2g}", difference <= tolerance)
 
 
 def losses(out: Path) -> dict[int, Mapping[str, float]]:
@@ -84,13 +89,19 @@ def farthest_parameter(one: Path, other: Path) -> float:
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def farthest_gradient(one: Path, other: Path) -> dict[str, float]:
-    """By phase ‖g − g′‖ ÷ ‖g‖ of the gradients that `write_gradients` left."""
+def gradients(subject: str, one: Path, other: Path) -> Iterator[Check]:
+    """‖g − g′‖ ÷ ‖g‖ of each phase's gradients as `write_gradients` left them: in float64, and as the run has them."""
     first, second = load_file(one), load_file(other)
-    return {
-        phase: float((first[phase].double() - second[phase].double()).norm() / first[phase].double().norm())
-        for phase in first
-    }
+    for phase in (name for name in first if name + EXACT in first):
+        exact = first[phase + EXACT]
+        yield within(subject, f"gradients in float64: {phase}", _apart(exact, second[phase + EXACT]), EXACT_GRADIENTS)
+        if first[phase].dtype != exact.dtype:
+            tolerance = max(GRADIENTS, ROUNDING * _apart(exact, first[phase]))
+            yield within(subject, f"gradients: {phase}", _apart(first[phase], second[phase]), tolerance)
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return float((one.double() - other.double()).norm() / one.double().norm())
 
 
 def _tensors(run: Path, *files: str) -> dict[str, Tensor]:

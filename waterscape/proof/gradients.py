@@ -1,6 +1,7 @@
 """Each phase's gradients from a run's weights: `python -m waterscape.proof.gradients RUN OUT`, in any number of ranks.
 
-The first process writes OUT (safetensors): for each phase one tensor, the gradients of all networks that it trains.
+The first process writes OUT (safetensors): for each phase one tensor, the gradients of all networks that it trains, as
+the run computes them; and another, `PHASE, float64`, of the same weights, batch and draws in float64.
 """
 
 from __future__ import annotations
@@ -24,30 +25,32 @@ from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run, read_run
 
+EXACT = ", float64"
+
 
 def write_gradients(directory: Path, out: Path) -> None:
     """Load the run's newest checkpoint and leave the gradients of its next global batch in `out`."""
     facts = read_run(directory)
-    recipe, networks = models.rebuild(facts)
     known = {option.name for option in dataclasses.fields(Run)} - {"out", "start"}
     held = {name: value for name, value in facts["run"].items() if name in known}
     options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
     run = Run(out=directory, **options)
     processes = Processes(None, run.precision, directory)
     _, shards, _ = open_samples(run.data, run.columns)
-    learner = Learner(recipe, run, networks, processes, len(shards))
     found = checkpoint.newest(directory / "checkpoints")
     if found is None:
         raise UserError(f"{directory} holds no whole checkpoint")
-    learner.load(found)
-    stream = stream_of(learner, shards)
-    with contextlib.closing(stream):
-        loaded = next(stream)
-    batch = learner.batch(loaded.columns)
     gradients = {}
-    for phase in learner.phases:
-        learner.backward(phase, batch, Draw(run.seed, loaded.numbers, learner.dtype), loaded.count)
-        gradients[phase.name] = torch.cat([learner.gradients[name].flat[:-1] for name in phase.trains])
+    for precision, ending in ((run.precision, ""), ("float64", EXACT)):
+        recipe, networks = models.rebuild(facts)
+        learner = Learner(recipe, dataclasses.replace(run, precision=precision), networks, processes, len(shards))
+        learner.load(found)
+        with contextlib.closing(stream_of(learner, shards)) as stream:
+            loaded = next(stream)
+        batch = learner.batch(loaded.columns)
+        for phase in learner.phases:
+            learner.backward(phase, batch, Draw(run.seed, loaded.numbers, learner.dtype), loaded.count)
+            gradients[phase.name + ending] = torch.cat([learner.gradients[name].flat[:-1] for name in phase.trains])
     if processes.first:
         save_file(gradients, out)
     processes.close()

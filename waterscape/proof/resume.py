@@ -2,7 +2,7 @@
 
 Real trainings in real processes, killed from outside by SIGKILL at random moments. Promised on a CPU: the same number
 of processes ends bitwise the same; another number reads the same samples, draws the same numbers, has the same first
-loss and the same gradients up to rounding, and in float64 the same parameters after 50 steps.
+loss and the same gradients up to rounding (in float64 to 1e-9), and in float64 the same parameters after 50 steps.
 """
 
 from __future__ import annotations

@@ -82,10 +82,7 @@ class Trials:
             Ranks(n, ["-m", "waterscape.proof.gradients", run, path], path.with_suffix(".log")).wait()
         self.tell("gradients from equal weights", began)
         for n in others:
-            for phase, distance in compare.farthest_gradient(written[one], written[n]).items():
-                yield within(
-                    f"{count(n)} against {one}, equal weights", f"gradients: {phase}", distance, compare.GRADIENTS
-                )
+            yield from compare.gradients(f"{count(n)} against {one}, equal weights", written[one], written[n])
 
     def run(self, worlds: Sequence[int]) -> Path:
         """Train on `worlds[0]` processes until killed, go on with `worlds[1]`, …. Returns the run's directory."""
