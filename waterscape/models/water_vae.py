@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
+from waterscape.errors import UserError
 from waterscape.nn.augment import turn_and_mirror
 from waterscape.nn.blocks import glorot
 from waterscape.nn.losses import gaussian_divergence, kernel_penalty, squared_error
@@ -26,42 +28,54 @@ LATENT = 16
 
 
 class Encoder(nn.Module):
-    """Tile (N 1 64 64, 0..1) → mean and log-variance of its latent vector (N 16 each)."""
+    """Tile (N 1 64 64, 0..1) → mean and log-variance of its latent vector (N 16 each).
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    Squares of `fold` pixels a side are the first layer's channels (space to depth; Shi 2016, arXiv:1609.05158).
+    """
+
+    def __init__(self, widths: tuple[int, ...], fold: int = 1) -> None:
         super().__init__()
+        self.fold = fold
         layers: list[nn.Module] = []
-        before = 1
-        for number, width in enumerate(widths):
-            layers += [nn.Conv2d(before, width, 3, stride=2 - number % 2, padding=1), nn.ReLU()]
+        before = fold**2
+        for width, stride in zip(widths, strides(len(widths), fold), strict=True):
+            layers += [nn.Conv2d(before, width, 3, stride=stride, padding=1), nn.ReLU()]
             before = width
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * before, 128), nn.ReLU())
         self.mean = nn.Linear(128, LATENT)
         self.log_variance = nn.Linear(128, LATENT)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.body(image)
+        seen = self.body(pixel_unshuffle(image, self.fold))
         return self.mean(seen), self.log_variance(seen)
 
 
 class Decoder(nn.Module):
     """Latent vector (N 16) → tile (N 1 64 64, 0..1)."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], fold: int = 1) -> None:
         super().__init__()
         before = widths[-1]
         layers: list[nn.Module] = [nn.Linear(LATENT, 16 * before), nn.ReLU(), nn.Unflatten(1, (before, 4, 4))]
-        for number, width in enumerate(reversed(widths)):
-            stride = 1 + number % 2
+        for width, stride in zip(reversed(widths), reversed(strides(len(widths), fold)), strict=True):
             up = nn.ConvTranspose2d(before, width, 3, stride=stride, padding=1, output_padding=stride - 1)
             layers += [up, nn.ReLU()]
             before = width
         # The source's text gives this layer stride 2, which would make 128×128.
-        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(before, 1, 3, padding=1), nn.Sigmoid())
+        last = nn.ConvTranspose2d(before, fold**2, 3, padding=1)
+        self.body = nn.Sequential(*layers, last, nn.PixelShuffle(fold), nn.Sigmoid())
 
     def forward(self, latent: Tensor) -> Tensor:
         image: Tensor = self.body(latent)
         return image
+
+
+def strides(layers: int, fold: int) -> list[int]:
+    """2 where a layer of the encoder halves its picture: spread evenly, early, from 64 pixels, folded, down to 4."""
+    halvings = {1: 4, 2: 3, 4: 2, 8: 1}.get(fold, layers + 1)
+    if layers < halvings:
+        raise UserError(f"--fold {fold} with {layers} --widths: fold 1, 2, 4 or 8 with 4, 3, 2 or 1 widths at least")
+    return [1 + (-(-(n + 1) * halvings // layers) > -(-n * halvings // layers)) for n in range(layers)]
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,9 @@ class WaterVAE(Recipe):
     """Options of the water VAE."""
 
     widths: tuple[int, ...] = (8, 8, 16, 16, 32, 32, 64, 64)
-    """Channels of the encoder's eight convolutions; the decoder's are the reverse."""
+    """Channels of the encoder's convolutions; the decoder's are the reverse."""
+    fold: int = 1
+    """Squares of so many pixels a side are the first layer's channels: 1, 2, 4 or 8."""
     learning_rate: float = 1e-3
     """Of Adam."""
     warm_up_images: int = 0
@@ -86,14 +102,16 @@ class WaterVAE(Recipe):
     """Each latent number costs at least this, so that none is given up early (Kingma 2016, arXiv:1606.04934)."""
     turns: bool = False
     """Show each tile in a random one of its eight orientations."""
+    average_images: int = 0
+    """Half-life of the running average of the weights, which is shown, measured and sampled; 0: none is kept."""
 
     def inputs(self) -> Mapping[str, Input]:
         return {"image": Input("occurrence64.npy", (1, 64, 64), stored=(0, 100))}
 
     def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
         return {
-            "encoder": glorot(Encoder(self.widths)),
-            "decoder": glorot(Decoder(self.widths)),
+            "encoder": glorot(Encoder(self.widths, self.fold)),
+            "decoder": glorot(Decoder(self.widths, self.fold)),
         }
 
     def phases(self) -> tuple[Phase, ...]:
@@ -124,6 +142,9 @@ class WaterVAE(Recipe):
 
     def rate(self, name: str, progress: Progress) -> float:
         return min(1.0, (progress.images + 1) / self.warm_up_images) if self.warm_up_images else 1.0
+
+    def averages(self) -> Mapping[str, float]:
+        return dict.fromkeys(("encoder", "decoder"), self.average_images) if self.average_images else {}
 
     def picture(self, networks: Networks, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Held-out tiles, their reconstructions, and new tiles from fixed noise."""
@@ -161,6 +182,14 @@ SEARCH = {"batch": (8, 16, 32, 64), "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3), "
 PRESETS = {
     "reference": WaterVAE(),
     "recommended": WaterVAE(
-        learning_rate=2e-3, warm_up_images=1000, l2_dense=0, l2_transposed=0, free_nats=0.25, turns=True
+        widths=(64, 64),
+        fold=4,
+        learning_rate=2e-3,
+        warm_up_images=1000,
+        l2_dense=0,
+        l2_transposed=0,
+        free_nats=0.25,
+        turns=True,
+        average_images=2000,
     ),
 }
