@@ -2,6 +2,8 @@
 
     python tools/make_world.py OUT --tiles 2000 --seed 7
     python tools/make_world.py OUT --lakes-at 45,60,70,78
+    python tools/make_world.py OUT --views 1000 --seed 7
+    python tools/make_world.py OUT --scenes 2000 --seed 7
 
 No tile shows a real place. `OUT/world.json` says so, and what was drawn in each tile.
 """
@@ -22,6 +24,8 @@ from waterscape.errors import run_command
 from waterscape.options import comma_separated, parse
 from waterscape.sources.world_export import write_world
 from waterscape.sources.world_lakes import write_lakes
+from waterscape.sources.world_scenes import write_scenes
+from waterscape.sources.world_views import write_views
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Command:
     """Write three equal 8-bit bands of 0-255, as visualize(min 0, max 100) exports them, not one of 0-100 percent."""
     lakes_at: Annotated[tuple[float, ...], comma_separated(float, "LATITUDE,...")] = ()
     """Instead of all this, circular lakes at these latitudes, in tiles in degrees, which are stretched in the north."""
+    views: int = 0
+    """Instead of all this, so many places, each as a satellite tile and as a photo from its middle, for pack_pairs."""
+    scenes: int = 0
+    """Instead of all this, so many painted photos of landscapes in folders of seven classes, for pack_scenes."""
     replace: bool = False
     """Replace the synthetic world that stands there."""
     processes: int = os.cpu_count() or 1
@@ -51,6 +59,19 @@ def main() -> int:
     if command.lakes_at:
         tiles = write_lakes(command.out, command.lakes_at, replace=command.replace)
         print(f"{command.out}: {tiles} synthetic tiles of circular lakes in {time.monotonic() - began:.1f} s")
+        return 0
+    if command.views:
+        facts = write_views(
+            command.out, command.views, command.seed, replace=command.replace, processes=command.processes
+        )
+        drawn = Counter(entry["setting"] for entry in facts["files"])
+        print(", ".join(f"{name} {count}" for name, count in drawn.most_common()))
+        seconds = time.monotonic() - began
+        print(f"{command.out}: {command.views} synthetic places, two views of each, in {seconds:.0f} s")
+        return 0
+    if command.scenes:
+        write_scenes(command.out, command.scenes, command.seed, replace=command.replace, processes=command.processes)
+        print(f"{command.out}: {command.scenes} synthetic scenes in {time.monotonic() - began:.0f} s")
         return 0
     facts = write_world(
         command.out,

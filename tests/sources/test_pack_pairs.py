@@ -66,9 +66,10 @@ def test_pairs_are_joined_by_key_and_split_by_place(folders, tmp_path):
     told = packed_by_program("pairs", "--photos", folders[0], "--satellite", folders[1], "--zoom", 15, "--out", out)
     facts = Manifest.load(out).facts
     assert (facts["joined"], facts["read"], facts["dropped"]) == ("by key", COUNT, {})
-    assert facts["tiles"] == {"read": COUNT, "used": COUNT, "dropped": {}}
+    scale = facts["tiles"].pop("metres_per_pixel")
+    assert facts["tiles"] == {"read": COUNT, "used": COUNT, "dropped": {}, "pixels": [64, 64]}
     assert facts["stored"] == {"photo stored as they are": COUNT, "tile PNG made JPEG": COUNT}
-    found = by_source(out)
+    found, scales = by_source(out), []
     for number in range(COUNT):
         values = found[named(number)]
         assert values["photo.jpg"] == (folders[0] / named(number)).read_bytes()
@@ -78,6 +79,8 @@ def test_pairs_are_joined_by_key_and_split_by_place(folders, tmp_path):
         assert where["satellite"]["source"] == named(number, "png")
         metres = 2 * math.pi * 6_378_137 / 256 * math.cos(math.radians(place(number)[1])) / 2**15
         assert where["metres_per_pixel"] == pytest.approx([metres, metres], rel=1e-6)
+        scales.append(metres)
+    assert scale == pytest.approx(np.median(scales), abs=1e-4)
     assert "tiles read                                    30" in told
     assert "to the nearest training tile" in checked(out)
 

@@ -28,7 +28,7 @@ from waterscape.sources.parallel import Workers, progress
 from waterscape.sources.terrain import SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -107,7 +107,7 @@ def write_world(
         export = partial(_export, directory=beside, seed=seed, visualised=visualised)
         entries = list(progress(workers.in_order(export, sheets), tiles, "making a synthetic world"))
         facts = _facts(seed, tiles, visualised) | {"files": entries}
-        write_text(beside / FACTS, _json(facts))
+        write_text(beside / FACTS, listed(facts))
     return facts
 
 
@@ -169,8 +169,8 @@ def _facts(seed: int, tiles: int, visualised: bool) -> dict[str, Any]:
     }
 
 
-def _json(facts: dict[str, Any]) -> str:
-    """JSON with a line for each tile."""
+def listed(facts: Mapping[str, Any]) -> str:
+    """A world's facts as JSON, with a line for each of its files."""
     head = json.dumps({name: value for name, value in facts.items() if name != "files"}, indent=1)
     lines: Iterable[str] = (json.dumps(entry) for entry in facts["files"])
     return head.removesuffix("\n}") + ',\n "files": [\n' + ",\n".join(lines) + "\n]}\n"
