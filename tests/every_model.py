@@ -22,13 +22,29 @@ from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
 BATCH = 5  # 3 and 2 on two processes
-NARROW = {"landscape_gan": {"width": 4}, "ship_gan": {"width": 4}}
+NARROW = {
+    "landscape_gan": {"width": 4},
+    "ship_gan": {"width": 4},
+    "water_enlarger": {
+        "side": 16,
+        "window": 8,
+        "width": 4,
+        "blocks": 1,
+        "discriminator_width": 4,
+        "adversarial_images": 5,
+    },
+}
 """Options that make a model quick enough for steps in a test, where its published width is not: by model."""
 
 
 def recipe(model, preset):
     """A model's preset, narrowed where it must be."""
     return dataclasses.replace(models.presets(model)[preset], **NARROW.get(model, {}))
+
+
+def build(made):
+    """Fresh networks of a recipe, from narrowed untrained ones where it starts from other runs."""
+    return made.networks({name: build(recipe(model, "reference")) for name, model in made.starts.items()})
 
 
 def columns(recipe, numbers):
@@ -55,7 +71,7 @@ def learner(model, preset, processes, out=Path("unused"), precision="float32", m
     made = recipe(model, preset)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        networks = models.build(made)
+        networks = build(made)
     run = Run(out=out, batch=BATCH, precision=precision, micro_batch=micro_batch)
     return Learner(made, run, networks, processes, epoch_images=100)
 
@@ -72,9 +88,7 @@ def fingerprint(networks, *, buffers=True):
 def batch_norms(recipe):
     """Layers with statistics over the batch, which are others in micro-batches."""
     kind = torch.nn.modules.batchnorm._BatchNorm
-    return [
-        layer for network in models.build(recipe).values() for layer in network.modules() if isinstance(layer, kind)
-    ]
+    return [layer for network in build(recipe).values() for layer in network.modules() if isinstance(layer, kind)]
 
 
 def gradients(model, processes, precision):

@@ -14,6 +14,7 @@ from scipy import ndimage
 from waterscape.__main__ import dispatch
 from waterscape.data.pack import SetWriter
 from waterscape.metrics.morphology import CLASSES
+from waterscape.sources.occurrence_sample import reduce
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,19 +31,21 @@ def run_program(*words, timeout=240, **environment):
     )
 
 
-def write_tiles(out, samples=200, seed=0, held_out=("valid",), **facts):
+def write_tiles(out, samples=200, seed=0, held_out=("valid",), full=False, **facts):
     """A small synthetic set as `pack_occurrence` writes it: blobs of water, larger from class to class.
 
-    Every tenth sample is held out, in turn for each of the splits.
+    Every tenth sample is held out, in turn for each of the splits. `full`: the tiles of 256 × 256 pixels too.
     """
+    side = 256 if full else 64
     random = np.random.default_rng(seed)
     with SetWriter(out, facts={"classes": list(CLASSES), "synthetic": True, **facts}, samples_per_shard=32) as writer:
         for number in range(samples):
             kind = int(random.integers(len(CLASSES)))
-            field = ndimage.gaussian_filter(random.normal(size=(64, 64)), 3 + kind, mode="wrap")
+            field = ndimage.gaussian_filter(random.normal(size=(side, side)), side // 64 * (3 + kind), mode="wrap")
             tile = np.clip(10 + 10 * kind + 50 * field / field.std(), 0, 100).astype(np.uint8)
             split = held_out[number // 10 % len(held_out)] if number % 10 == 9 else "train"
-            writer.add(split, {"occurrence64.npy": tile, "shape.npy": np.array(kind, np.uint8)})
+            values = {"occurrence.npy": tile} if full else {}
+            writer.add(split, values | {"occurrence64.npy": reduce(tile, 64), "shape.npy": np.array(kind, np.uint8)})
         writer.finish()
     return out
 

@@ -29,8 +29,16 @@ PARAMETERS = {  # as published, or as planned where nothing was: (preset, networ
         ("printed", "generator"): 4_741_635,
         ("printed", "discriminator"): 452_353,
     },
+    "satellite_encoder": {("reference", "encoder"): 714_436, ("reference", "generator"): 11_213_696},
     "scene_classifier": {("reference", "features"): 19_392, ("reference", "head"): 11_215_879},
+    "scene_vae": {
+        ("autoencoder", "encoder"): 105_504,
+        ("autoencoder", "decoder"): 105_443,
+        ("reference", "encoder"): 8_494_240,
+        ("reference", "decoder"): 4_365_283,
+    },
     "shape_classifier": {("reference", "features"): 204_664, ("reference", "classes"): 1_161},
+    "water_enlarger": {("reference", "enlarger"): 93_021, ("reference", "discriminator"): 41_905},
     "water_gan": {("reference", "encoder"): 208_792, ("reference", "decoder"): 127_737},
 }
 EVERY = [
@@ -199,7 +207,8 @@ def test_the_global_generator_changes_no_loss(model, processes):
 @pytest.mark.parametrize("model", models.names())
 def test_starts_name_models(model):
     for recipe in models.presets(model).values():
-        assert set(recipe.starts.values()) <= set(models.names())
+        assert {*recipe.starts.values(), *recipe.may_start.values()} <= set(models.names())
+        assert not set(recipe.starts) & set(recipe.may_start)
 
 
 def test_one_model_trains_from_tars_that_nobody_indexed(tmp_path, capsys):

@@ -17,6 +17,11 @@ USAGE = """usage: waterscape VERB …
   prove-resume MODEL[:PRESET] …     that a run killed and resumed, on any number of processes, is the undisturbed one
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
   classify RUN FILE …               what a trained classifier calls photos or tiles; --data SET: what it is worth there
+  predict RUN TILE … [--animate]    what an observer would see at satellite tiles; --at LAT,LON --source MOSAIC
+  compare-losses --generated DIR --real DIR
+                                    three ways in which pictures are unlike, of all pairs: a table
+  enlarge RUN TILE …                tiles of water occurrence in pixels a quarter as long
+  judge   RUN CLASSIFIER            which classes survive, as a classifier sees it, once a model has made pictures again
   checkpoints RUN [--verify …]      what a run has saved: list, verify, prune, export weights
   submit  MODEL[:PRESET] …          the same training as a job, on SLURM or here: train's options, --nodes, --time, …
   sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
@@ -40,6 +45,10 @@ def dispatch(arguments: Sequence[str]) -> int:
         "prove-resume": prove_resume,
         "sample": sample,
         "classify": classify,
+        "predict": predict,
+        "compare-losses": compare_losses,
+        "enlarge": enlarge,
+        "judge": judge,
         "checkpoints": checkpoints,
         "submit": submit,
         "sweep": sweep,
@@ -125,13 +134,20 @@ def sample(arguments: list[str]) -> int:
     if options.n < 1:
         raise UserError(f"-n is {options.n}; give 1 or more")
     from waterscape import models
+    from waterscape.pages.enlarge import check, enlarge_samples
     from waterscape.training.processes import Processes
 
     trained = models.load(options.run)
+    enlarger = models.load(options.enlarge) if options.enlarge else None
+    if enlarger:
+        check(enlarger, trained)
     out = options.out or options.run / "samples"
     processes = Processes(None, "float32", out)
     classes = [name.strip() for name in options.classes.split(",") if name.strip()]
-    for path in draw_samples(trained, out, processes, count=options.n, classes=classes, seed=options.seed):
+    written = draw_samples(trained, out, processes, count=options.n, classes=classes, seed=options.seed)
+    if enlarger and processes.first:
+        written += enlarge_samples(enlarger, out)
+    for path in written:
         print(path)
     processes.close()
     return 0
@@ -146,6 +162,47 @@ def classify(arguments: list[str]) -> int:
     from waterscape import models
 
     return page.classify(models.load(options.run, options.which), options)
+
+
+def predict(arguments: list[str]) -> int:
+    """`waterscape predict RUN TILE …`."""
+    from waterscape.options import parse
+    from waterscape.pages import predict as page
+
+    options = parse(page.Predict, arguments, "waterscape predict")
+    from waterscape import models
+
+    return page.predict(models.load(options.run, options.which), options)
+
+
+def compare_losses(arguments: list[str]) -> int:
+    """`waterscape compare-losses`."""
+    from waterscape.options import parse
+    from waterscape.pages import compare_losses as page
+
+    return page.compare(parse(page.CompareLosses, arguments, "waterscape compare-losses"))
+
+
+def enlarge(arguments: list[str]) -> int:
+    """`waterscape enlarge RUN TILE …`."""
+    from waterscape.options import parse
+    from waterscape.pages import enlarge as page
+
+    options = parse(page.Enlarge, arguments, "waterscape enlarge")
+    from waterscape import models
+
+    return page.enlarge(models.load(options.run, options.which), options)
+
+
+def judge(arguments: list[str]) -> int:
+    """`waterscape judge RUN CLASSIFIER`."""
+    from waterscape.options import parse
+    from waterscape.pages import judge as page
+
+    options = parse(page.Judge, arguments, "waterscape judge")
+    from waterscape import models
+
+    return page.judge(models.load(options.run, options.which), models.load(options.classifier), options)
 
 
 def checkpoints(arguments: list[str]) -> int:

@@ -6,10 +6,13 @@ options, and a mapping `PRESETS` from a preset's name to such a recipe.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from waterscape.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -44,13 +47,19 @@ class Input:
         return (self.shape[1], self.shape[2]) if self.column.endswith("jpg") else None
 
     def numbers(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
-        """Stored values (N H W, N H W C, N D or N) as the model's input (N C H W, N D or N), on whatever device."""
+        """Stored values (N H W, N H W C, N D or N) as the model's input (N C H W, N D or N), on whatever device.
+
+        Raises `UserError` where the samples are of another size.
+        """
         import torch
 
         if self.classes:
             return stored.to(torch.int64)
         if stored.ndim == 4:
             stored = stored.permute(0, 3, 1, 2)
+        if stored.numel() != len(stored) * math.prod(self.shape):
+            there, wanted = (" × ".join(map(str, shape)) for shape in (stored.shape[1:], self.shape))
+            raise UserError(f"samples of {self.column} are {there}, the model reads {wanted}: pack them at that size")
         (low, high), (bottom, top) = self.stored, self.range
         scale = (top - bottom) / (high - low)
         return (stored.to(dtype) * scale + (bottom - low * scale)).reshape(len(stored), *self.shape)
@@ -63,13 +72,20 @@ class Phase:
     `loss` reaches a network by calling it, `networks["encoder"](image)`: only so does the run's precision apply. A
     parameter that it does not reach has the gradient zero. Every network that is not in `trains` is frozen meanwhile,
     but stays in training mode where another phase trains it. The batch's other samples, on all processes, are seen
-    through `nn.global_batch.gather_batch` and `nn.batchnorm` alone.
+    through `nn.global_batch.gather_batch` and `nn.batchnorm` alone. A model that is trained one way and then another
+    says from and until which number of images of the run each of its phases is taken.
     """
 
     name: str
     trains: tuple[str, ...]
     loss: Callable[[Networks, Batch, Draw], Losses]
     every: int = 1  # steps; a lazy regulariser's gain is `every` (Karras 2020, arXiv:1912.04958, appendix B)
+    since: int = 0  # images
+    until: float = math.inf  # images
+
+    def due(self, steps: int, images: int) -> bool:
+        """Whether the step that comes after so many steps and images takes this phase."""
+        return self.since <= images < self.until and steps % self.every == 0
 
 
 @dataclass(frozen=True)
@@ -87,13 +103,16 @@ class Recipe(ABC):
     starts: ClassVar[Mapping[str, str]] = {}
     """The runs that this one starts from: name on the command line (`--start NAME=RUN`) → model that made it."""
 
+    may_start: ClassVar[Mapping[str, str]] = {}
+    """Runs that it may start from besides, where they are named."""
+
     @abstractmethod
     def inputs(self) -> Mapping[str, Input]:
         """The batch's entries by name."""
 
     @abstractmethod
     def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
-        """Fresh networks, in float32 on the CPU. `starts` holds what the runs named in `starts` trained."""
+        """Fresh networks, in float32 on the CPU. `starts` holds what the runs that were named trained."""
 
     def wants(self) -> str:
         """What must be installed before `networks` can be made, as a command; empty: nothing."""
@@ -142,6 +161,18 @@ class Recipe(ABC):
         """The batch's pictures as the networks make them again (N C H W, in 0..1). No randomness."""
         raise ValueError("this model makes no pictures again, so there is nothing to compare")
 
+    def enlarge(self, networks: Networks, low: Tensor) -> Tensor:
+        """Pictures as the input `low`, of any size (N C H W, in 0..1), in finer pixels: N C fH fW, in 0..1."""
+        raise ValueError("this model enlarges nothing")
+
+    def encode(self, networks: Networks, batch: Batch) -> Tensor:
+        """The numbers (N D) that the batch's pictures are to the model. No randomness."""
+        raise ValueError("this model makes no numbers of a picture")
+
+    def decode(self, networks: Networks, numbers: Tensor) -> Tensor:
+        """The pictures (N C H W, in 0..1) that numbers (N D) stand for; they may be of another kind than `pictured`."""
+        raise ValueError("this model makes no pictures of numbers, so there is nothing to predict")
+
     def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
         """New pictures (N C H W, in 0..1), one for each row of `draw`; `classes` (N, int64) says which are wanted."""
         raise ValueError("this model makes no new pictures, so there is nothing to sample")
@@ -168,5 +199,5 @@ class Recipe(ABC):
 
     @classmethod
     def can(cls, what: str) -> bool:
-        """Whether the model has what not every model has: `sample`, `reconstruct`, `classify`, `embed`, `describe`."""
+        """Whether the model has what not every model has: `sample`, `reconstruct`, `classify`, and so on."""
         return getattr(cls, what) is not getattr(Recipe, what)

@@ -62,6 +62,7 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     described = describe(model, preset, recipe, starts)
     facts = resolve(run, described, manifest.sha256, processes.world, torch.get_num_threads())
     facts["exactly_resumable"] = not streamed
+    facts["tiles"] = manifest.facts.get("tiles")  # their size and scale, which whoever uses the run must meet
     begin = partial(settle, run.out, facts)
     with tenure(run.out, processes, begin) as owner, beating(run.out, processes, run.stall_seconds, owner):
         learner = Learner(recipe, run, networks, processes, len(shards))
@@ -146,10 +147,9 @@ def starting_networks(recipe: Recipe, run: Run, started: Mapping[str, Path]) -> 
             starts[name] = models.rebuild(facts[name])[1]
         else:
             trained = models.load(path)
-            if trained.model != recipe.starts[name]:
-                raise UserError(
-                    f"--start {name}={path} is a run of {trained.model}; a run of {recipe.starts[name]} is wanted"
-                )
+            wanted = {**recipe.starts, **recipe.may_start}[name]
+            if trained.model != wanted:
+                raise UserError(f"--start {name}={path} is a run of {trained.model}; a run of {wanted} is wanted")
             keys = ("model", "preset", "recipe", "starts")
             facts[name] = {key: trained.facts[key] for key in keys} | {
                 "run": str(path),

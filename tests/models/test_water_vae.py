@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from waterscape.errors import UserError
 from waterscape.models.water_vae import LATENT, PRESETS, WaterVAE, strides
 
 
@@ -23,7 +22,7 @@ def test_the_published_strides():
 
 @pytest.mark.parametrize(("fold", "widths"), [(1, (4, 4, 4)), (3, (4,) * 8), (4, (4,)), (0, (4,) * 8)])
 def test_networks_that_cannot_be_are_refused(fold, widths):
-    with pytest.raises(UserError, match="--fold"):
+    with pytest.raises(ValueError, match="--fold"):
         WaterVAE(fold=fold, widths=widths).networks({})
 
 

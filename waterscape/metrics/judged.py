@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from waterscape.data.samples import Samples
-    from waterscape.recipe import Batch, Networks, Recipe
+    from waterscape.recipe import Batch, Input, Networks, Recipe
 
 AT_ONCE = 32
 """Samples in one batch: fixed, so that the same samples have the same probabilities."""
@@ -36,7 +36,7 @@ def judge(
     """
     kind = next(name for name, entry in recipe.inputs().items() if entry.classes)
     probabilities, kinds = [], []
-    for batch in _batches(recipe, samples, at_most, dtype, device):
+    for batch in batches(recipe.inputs(), samples, at_most, dtype, device):
         with torch.no_grad():
             probabilities.append(recipe.classify(networks, batch).double().cpu().numpy())
         kinds.append(batch[kind].cpu().numpy())
@@ -51,7 +51,7 @@ def judge(
 def embedding(recipe: Recipe, networks: Networks, samples: Samples) -> NDArray[np.float64]:
     """Where a classifier sees the samples, laid flat: N 2, the two directions in which they differ most (PCA)."""
     with torch.no_grad():
-        rows = [recipe.embed(networks, batch).double().cpu().numpy() for batch in _batches(recipe, samples, None)]
+        rows = [recipe.embed(networks, batch).double().cpu().numpy() for batch in batches(recipe.inputs(), samples)]
     seen = np.concatenate(rows)
     centred = seen - seen.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
@@ -61,15 +61,14 @@ def embedding(recipe: Recipe, networks: Networks, samples: Samples) -> NDArray[n
     return flat
 
 
-def _batches(
-    recipe: Recipe,
+def batches(
+    inputs: Mapping[str, Input],
     samples: Samples,
-    at_most: int | None,
+    at_most: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> Iterator[Batch]:
-    """The samples in their order, as the recipe reads them."""
-    inputs = recipe.inputs()
+    """The first `at_most` samples, or all, in their order, as a recipe with these inputs reads them."""
     columns = list(dict.fromkeys(entry.column for entry in inputs.values()))
     sizes = {entry.column: entry.picture for entry in inputs.values() if entry.picture}
     total = len(samples) if at_most is None else min(at_most, len(samples))

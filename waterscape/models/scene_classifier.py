@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
 
 from waterscape.metrics import classification
+from waterscape.nn.normalised import Normalised
 from waterscape.nn.photo_views import Views
 from waterscape.nn.pretrained import feature_network, fill_features, missing_library
 from waterscape.nn.residual import Residual
@@ -34,7 +35,6 @@ from waterscape.randomness import Draw
 from waterscape.recipe import Batch, Input, Losses, Networks, Phase, Progress, Recipe
 
 SCENES = ("buildings", "desert", "forest", "glacier", "mountain", "sea", "street")
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of red, green, blue in 0..1
 STATED = Views(crop=125 / 150, degrees=45, mirrored=0.5, upside_down=0.05, area=(0.8, 1.0), brightness=0.4)
 WIDER = Views(
     crop=0.9, degrees=15, mirrored=0.5, area=(0.5, 1.0), brightness=0.4, contrast=0.3, saturation=0.4, black=False
@@ -43,19 +43,6 @@ NONE = Views()
 RIGHT, WRONG = (0.13, 0.55, 0.27), (0.80, 0.18, 0.16)  # frames of photos in a run's picture
 
 Kind = Literal["baseline", "efficientnet", "small"]
-
-
-class Normalised(nn.Module):
-    """Photo (N 3 H W, 0..1) → as networks trained on ImageNet want it: N 3 H W, mean 0 and variance 1 there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        normalised: Tensor = (image - self.mean) / self.deviation  # type: ignore[operator]
-        return normalised
 
 
 def baseline_features() -> nn.Module:

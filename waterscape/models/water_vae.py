@@ -6,6 +6,12 @@ the evidence bound: squared error summed over a tile, plus KL), the optimizer (A
 
 Command, on two cores some minutes:
     waterscape train water_vae:reference --data shards/water --out runs/vae --images 20000
+
+`recommended` against `reference`, held-out synthetic tiles, after 60 s of one core each, six pairs of equal seed, five
+trials each before (`python tools/compare_presets.py water_vae --seconds 60 --seeds 6 --trials 5 --trial-seconds 20`,
+1 758 tiles, machine busy): squared error 0.033 against 0.056 (difference −0.043 … −0.003), SSIM 0.46 against
+0.25 (0.03 … 0.39), kernel distance of new tiles 23 against 88 (−133 … 4: undecided). It makes 2.3 times as many images
+a second.
 """
 
 from __future__ import annotations
@@ -17,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from waterscape.errors import UserError
 from waterscape.nn.augment import turn_and_mirror
 from waterscape.nn.blocks import glorot
 from waterscape.nn.losses import gaussian_divergence, kernel_penalty, squared_error
@@ -74,7 +79,7 @@ def strides(layers: int, fold: int) -> list[int]:
     """2 where a layer of the encoder halves its picture: spread evenly, early, from 64 pixels, folded, down to 4."""
     halvings = {1: 4, 2: 3, 4: 2, 8: 1}.get(fold, layers + 1)
     if layers < halvings:
-        raise UserError(f"--fold {fold} with {layers} --widths: fold 1, 2, 4 or 8 with 4, 3, 2 or 1 widths at least")
+        raise ValueError(f"--fold {fold} with {layers} --widths: fold 1, 2, 4 or 8 with 4, 3, 2 or 1 widths at least")
     return [1 + (-(-(n + 1) * halvings // layers) > -(-n * halvings // layers)) for n in range(layers)]
 
 

@@ -23,6 +23,7 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int, width: int, start: int, doublings: int, normalisation: Normalisation) -> None:
         super().__init__()
+        self.latent = latent
         after = width * 2 ** (doublings - 1)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent, after, start, bias=False), _norm(after, normalisation)]
         for _ in range(doublings - 1):

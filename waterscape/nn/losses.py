@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pytorch_msssim import ssim
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
 
@@ -14,6 +15,32 @@ def squared_error(made: Tensor, true: Tensor) -> Tensor:
     arXiv:1312.6114).
     """
     return F.mse_loss(made, true, reduction="sum") / len(true)
+
+
+def structural_dissimilarity(made: Tensor, true: Tensor) -> Tensor:
+    """1 − SSIM of pictures N C H W, in 0..1, twice; mean over the batch (see `structural_dissimilarities`)."""
+    return structural_dissimilarities(made, true, span=1.0).mean()
+
+
+def structural_dissimilarities(made: Tensor, true: Tensor, span: float) -> Tensor:
+    """1 − SSIM of each pair (Wang 2004, doi:10.1109/TIP.2003.819861): N C H W twice, a range of `span` → N, 0 to 2.
+
+    Gaussian window of 11 with σ 1.5, K 0.01 and 0.03, no padding; so sides are 11 pixels or more. In float32 at least:
+    squared means of bfloat16 leave nothing of a small variance. One scale: a pyramid of five, as MS-SSIM's default has
+    it, takes sides of more than 160 pixels.
+    """
+    exact = torch.promote_types(made.dtype, torch.float32)
+    with torch.autocast(made.device.type, enabled=False):
+        likeness: Tensor = ssim(made.to(exact), true.to(exact), data_range=span, size_average=False)
+        return 1 - likeness
+
+
+def moments_apart(numbers: Tensor) -> Tensor:
+    """mean² + (1 − variance)² of all numbers of a batch: how far their distribution is from N(0, 1), by two moments.
+
+    The batch must be the global one (`nn.global_batch.gather_batch`). Divided by the number of numbers, not one less.
+    """
+    return numbers.mean().square() + (1 - numbers.var(correction=0)).square()
 
 
 def gaussian_divergence(mean: Tensor, log_variance: Tensor, floor: float = 0.0) -> Tensor:

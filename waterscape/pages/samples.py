@@ -35,6 +35,8 @@ class Sample:
     """Where to write; left out: RUN/samples."""
     seed: int = 0
     """Of the noise."""
+    enlarge: Path | None = None
+    """The run of an enlarger: the pictures in finer pixels too, as enlarged.png, .npy and .json."""
 
 
 def draw_samples(

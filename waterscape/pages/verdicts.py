@@ -24,7 +24,7 @@ def draw_verdicts(verdicts: Verdicts, path: Path, title: str, facts: dict[str, s
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(1.3 * size + 4.4, size), width_ratios=(1.25 * size, 4.2), layout="constrained"
     )
-    _confusion(left, verdicts)
+    draw_confusion(left, verdicts)
     _calibration(right, verdicts)
     figure.suptitle(f"{title}: {verdicts.accuracy:.1%} of {len(verdicts.kinds)} called right", fontsize=12, color=INK)
     with replacing(path) as partial:
@@ -50,7 +50,13 @@ def table(verdicts: Verdicts) -> str:
     return "\n".join(lines)
 
 
-def _confusion(axis: Any, verdicts: Verdicts) -> None:
+def draw_confusion(
+    axis: Any,
+    verdicts: Verdicts,
+    down: str = "true",
+    across: str = "called",
+    margins: tuple[str, str] = ("recall", "precision"),
+) -> None:
     """Shares of each true class, with counts in the cells; a further column and row tell recall and precision."""
     counts, count = verdicts.confusion, len(verdicts.classes)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -65,10 +71,10 @@ def _confusion(axis: Any, verdicts: Verdicts) -> None:
         axis.text(count, row, _percent(verdicts.recall[row]), ha="center", va="center", fontsize=9, color=LINE)
         axis.text(row, count, _percent(verdicts.precision[row]), ha="center", va="center", fontsize=9, color=LINE)
     names = [*verdicts.classes]
-    axis.set_xticks(range(count + 1), [*names, "recall"], rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
-    axis.set_yticks(range(count + 1), [*names, "precision"], fontsize=9)
-    axis.set_xlabel("called", fontsize=9)
-    axis.set_ylabel("true", fontsize=9)
+    axis.set_xticks(range(count + 1), [*names, margins[0]], rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
+    axis.set_yticks(range(count + 1), [*names, margins[1]], fontsize=9)
+    axis.set_xlabel(across, fontsize=9)
+    axis.set_ylabel(down, fontsize=9)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
 

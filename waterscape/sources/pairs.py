@@ -137,7 +137,7 @@ class Pairs:
             make=make,
             described={
                 **self._facts(by, len(set(groups))),
-                "tiles": {"read": tiles.came_in, "used": used, "dropped": tiles.reasons()},
+                "tiles": {"read": tiles.came_in, "used": used, "dropped": tiles.reasons(), **_usual_tile(kept)},
                 "near_duplicates": alike.facts(),
             },
             notes=[*alike.notes(), *_equal_tiles(joined), *_unlike_tiles(joined)],
@@ -242,6 +242,14 @@ def make(picture: Picture) -> dict[str, Value]:
         "photo.jpg": stored(photo.file.path, photo.sha256, photo.ways, limits),
         "satellite.jpg": stored(tile.file.path, tile.sha256, tile.ways, limits),
     }
+
+
+def _usual_tile(kept: Sequence[Picture]) -> dict[str, Any]:
+    """Width and height in pixels of most tiles, and the median of their metres per pixel, where known."""
+    sizes = Counter((one.told["satellite"]["width"], one.told["satellite"]["height"]) for one in kept)
+    metres = [np.mean(one.told["metres_per_pixel"]) for one in kept if one.told["metres_per_pixel"]]
+    found = {"metres_per_pixel": round(float(np.median(metres)), 4)} if metres else {}
+    return {"pixels": list(sizes.most_common(1)[0][0]), **found}
 
 
 def _equal_tiles(joined: Sequence[Joined]) -> list[str]:

@@ -72,7 +72,7 @@ class Learner:
         self.good = torch.ones_like(self.good)
         losses: dict[str, Tensor] = {}
         for phase in self.phases:
-            if self.steps % phase.every == 0:
+            if phase.due(self.steps, self.images):
                 buffers = [buffer for network in self.networks.values() for buffer in network.buffers()]
                 before = [buffer.clone() for buffer in buffers]
                 for name, value in self.backward(phase, batch, draw, count).items():

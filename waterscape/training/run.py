@@ -132,16 +132,17 @@ class Run:
             raise UserError(f"--seed is {self.seed}; give 0 to {2**32 - 1}")
 
     def started(self, recipe: Recipe) -> dict[str, Path]:
-        """The runs to start from by name. Raises `UserError` unless they are exactly those that the recipe names."""
+        """The runs to start from by name. Raises `UserError` unless they are those that the recipe names."""
         given = {}
         for text in self.start:
             name, separator, run = text.partition("=")
             if not separator or not run:
                 raise UserError(f"--start {text} is not NAME=RUN, such as --start vae=runs/vae")
             given[name] = Path(run)
-        if set(given) != set(recipe.starts):
+        if not set(recipe.starts) <= set(given) <= {*recipe.starts, *recipe.may_start}:
             wanted = " ".join(f"--start {name}=RUN (a {model} run)" for name, model in recipe.starts.items()) or "none"
-            raise UserError(f"this model starts from: {wanted}; given: {', '.join(given) or 'none'}")
+            more = "".join(f", and may from: --start {name}=RUN (a {m} run)" for name, m in recipe.may_start.items())
+            raise UserError(f"this model starts from: {wanted}{more}; given: {', '.join(given) or 'none'}")
         return given
 
 

@@ -1,0 +1,252 @@
+"""Enlarger of water occurrence: a tile of 64×64 → the same tile in 256×256."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
+
+from waterscape.metrics import enlargement
+from waterscape.nn.augment import turn_and_mirror
+from waterscape.nn.conserving import conserved
+from waterscape.nn.harmonic import HarmonicConv2d
+from waterscape.nn.losses import gradient_penalty, judged_false, judged_true, structural_dissimilarity
+from waterscape.randomness import Draw
+from waterscape.recipe import Batch, Input, Losses, Networks, Phase, Progress, Recipe
+
+FACTOR = 4
+FINE = 4
+"""Channels in the enlarged picture's pixels, where a channel costs sixteen times as much."""
+OURS = "enlarged"
+
+
+class Enlarger(nn.Module):
+    """N 1 H W, in 0..1 → N 1 4H 4W, in 0..1, whose blocks of 4 × 4 have the input's pixels as their means.
+
+    Residual blocks without normalisation (Lim 2017, arXiv:1707.02921) see the coarse pixels; their channels become
+    finer pixels (Shi 2016, arXiv:1609.05158) that correct the logit of the bicubic enlargement.
+    """
+
+    def __init__(self, width: int, blocks: int, harmonic: int) -> None:
+        super().__init__()
+        conv = partial(HarmonicConv2d, frequencies=harmonic) if harmonic else _plain
+        self.head = conv(1, width)
+        self.blocks = nn.ModuleList(Block(conv(width, width), conv(width, width)) for _ in range(blocks))
+        self.finer = nn.Sequential(conv(width, FACTOR**2 * FINE), nn.PixelShuffle(FACTOR), nn.ReLU())
+        self.fine = nn.Sequential(conv(FINE + 1, FINE), nn.ReLU(), conv(FINE, 1))
+
+    def forward(self, low: Tensor) -> Tensor:
+        first = seen = self.head(low)
+        for block in self.blocks:
+            seen = block(seen)
+        smooth = enlargement.bicubic(low, FACTOR)
+        correction = self.fine(torch.cat([self.finer(first + seen), smooth], 1))
+        return conserved(torch.sigmoid(torch.logit(smooth, eps=0.01) + correction), low)
+
+
+class Block(nn.Module):
+    """N C H W → N C H W: the input and a correction of it."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        correction: Tensor = self.second(F.relu(self.first(x)))
+        return x + correction
+
+
+class Discriminator(nn.Module):
+    """Tiles (N 1 H W, in 0..1) → logits (N H/8 W/8) that each part of them is true (Isola 2017, arXiv:1611.07004)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 1
+        for after in (width, 2 * width, 4 * width):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            before = after
+        self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, 3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.layers(image).squeeze(1)
+        return logits
+
+
+def _plain(before: int, after: int) -> nn.Module:
+    return nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
+
+
+@dataclass(frozen=True)
+class WaterEnlarger(Recipe):
+    """Options of the enlarger."""
+
+    side: Literal[16, 32, 64] = 64
+    """Pixels a side of the tiles to enlarge, from the column occurrence<side>.npy; those of occurrence.npy have 4 ×."""
+    window: int = 32
+    """Pixels of the part of a tile that a training step sees, anywhere in it."""
+    width: int = 32
+    """Channels of the residual blocks."""
+    blocks: int = 4
+    """Residual blocks."""
+    discriminator_width: int = 16
+    """Channels of the discriminator's first layer."""
+    harmonic: int = 0
+    """Frequencies of the cosines that the kernels are made of, 1 to 9 (all); 0: ordinary convolutions."""
+    learning_rate: float = 1e-3
+    """Of Adam, both networks."""
+    adversarial_rate: float = 0.3
+    """Share of the rate that the enlarger has in the adversarial part."""
+    warm_up_images: int = 1000
+    """The rate rises linearly over so many images."""
+    ssim_weight: float = 0.1
+    """On 1 − SSIM, beside the absolute error."""
+    adversarial_images: int = 8_000
+    """Images after which the adversarial part begins."""
+    adversarial_weight: float = 0.002
+    """On the discriminator's verdict, beside absolute error and SSIM."""
+    gradient_penalty: float = 0.0
+    """γ of R1 on true tiles; 0 leaves it out."""
+    gradient_penalty_every: int = 8
+    """Steps between two descents of R1."""
+    half_life_images: float = 0.0
+    """Half-life of the averaged enlarger, in images; 0 keeps no average."""
+    turns: bool = False
+    """Show each tile in a random one of its eight orientations."""
+
+    def inputs(self) -> Mapping[str, Input]:
+        fine = FACTOR * self.side
+        return {
+            "high": Input("occurrence.npy", (1, fine, fine), stored=(0, 100)),
+            "low": Input(f"occurrence{self.side}.npy", (1, self.side, self.side), stored=(0, 100)),
+        }
+
+    def networks(self, starts: Mapping[str, Networks]) -> dict[str, nn.Module]:
+        return {
+            "enlarger": Enlarger(self.width, self.blocks, self.harmonic),
+            "discriminator": Discriminator(self.discriminator_width),
+        }
+
+    def phases(self) -> tuple[Phase, ...]:
+        then = self.adversarial_images
+        phases = [
+            Phase("reconstruction", ("enlarger",), self.rebuild, until=then),
+            Phase("discriminator", ("discriminator",), self.judge, since=then),
+        ]
+        if self.gradient_penalty:
+            every = self.gradient_penalty_every
+            phases.append(Phase("penalty", ("discriminator",), self.smooth, every=every, since=then))
+        return (*phases, Phase("adversarial", ("enlarger",), self.deceive, since=then))
+
+    def seen(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Parts of the tiles, enlarged and as they are to be enlarged: N 1 4W 4W, N 1 W W."""
+        high, low = batch["high"], batch["low"]
+        if self.window < self.side:
+            top, left = draw.integers("window", self.side - self.window + 1, 2).unbind(1)
+            high, low = cut(high, FACTOR * top, FACTOR * left, FACTOR * self.window), cut(low, top, left, self.window)
+        return (turn_and_mirror(high, draw), turn_and_mirror(low, draw)) if self.turns else (high, low)
+
+    def rebuild(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
+        """Absolute error and dissimilarity of the enlarged tiles."""
+        high, low = self.seen(batch, draw)
+        return self.errors(networks["enlarger"](low), high)
+
+    def errors(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """The loss of the first part."""
+        absolute, dissimilar = (made - true).abs().mean(), structural_dissimilarity(made, true)
+        return {"loss": absolute + self.ssim_weight * dissimilar, "absolute error": absolute, "1 - SSIM": dissimilar}
+
+    def judge(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
+        """The discriminator's loss on true and enlarged tiles."""
+        high, low = self.seen(batch, draw)
+        with torch.no_grad():
+            made = networks["enlarger"](low)
+        on_true, on_made = networks["discriminator"](high), networks["discriminator"](made)
+        told = 0.5 * ((on_true > 0).float().mean() + (on_made < 0).float().mean())
+        true, false = judged_true(on_true), judged_false(on_made)
+        return {"loss": true + false, "true": true, "made": false, "accuracy": told}
+
+    def smooth(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
+        """R1 on the true tiles, for each part that is judged."""
+        image = self.seen(batch, draw)[0].detach().requires_grad_()
+        logits = networks["discriminator"](image).flatten(1)
+        whole = logits.sum(1) / math.sqrt(logits.shape[1])
+        return {"loss": self.gradient_penalty * gradient_penalty(whole, image)}
+
+    def deceive(self, networks: Networks, batch: Batch, draw: Draw) -> Losses:
+        """The first part's loss, and the enlarger's non-saturating one."""
+        high, low = self.seen(batch, draw)
+        made = networks["enlarger"](low)
+        losses, taken = self.errors(made, high), judged_true(networks["discriminator"](made))
+        return {**losses, "loss": losses["loss"] + self.adversarial_weight * taken, "judged": taken}
+
+    def optimizer(self, name: str, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), fused=True)
+
+    def rate(self, name: str, progress: Progress) -> float:
+        if progress.images >= self.adversarial_images:
+            return self.adversarial_rate if name == "enlarger" else 1.0
+        return min(1.0, (progress.images + 1) / self.warm_up_images) if self.warm_up_images else 1.0
+
+    def averages(self) -> Mapping[str, float]:
+        return {"enlarger": self.half_life_images} if self.half_life_images else {}
+
+    def picture(self, networks: Networks, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The middle of held-out tiles: as given, enlarged by bicubic interpolation and by the network, and true."""
+        ways = enlargement.simple_ways(batch["low"], FACTOR)
+        rows = {"given": ways["nearest"], "bicubic": ways["bicubic"], OURS: self.reconstruct(networks, batch)}
+        edge = FACTOR * ((self.side - min(self.window, self.side)) // 2)
+        shown = slice(edge, FACTOR * self.side - edge)
+        return {name: row[..., shown, shown] for name, row in {**rows, "true": batch["high"]}.items()}
+
+    def measure(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """What `metrics.enlargement` sums, for the network and for each simple way."""
+        high, low = batch["high"], batch["low"]
+        ways = {OURS: self.enlarge(networks, low), **enlargement.simple_ways(low, FACTOR)}
+        return {
+            f"{name}: {way}": value
+            for way, made in ways.items()
+            for name, value in enlargement.sums(made, high, low).items()
+        }
+
+    def figures(self, means: Mapping[str, float]) -> dict[str, float]:
+        by_way: dict[str, dict[str, float]] = {}
+        for named, mean in means.items():
+            name, way = named.split(": ")
+            by_way.setdefault(way, {})[name] = mean
+        found = {way: enlargement.figures(its) for way, its in by_way.items()}
+        return {f"{name}: {way}": found[way][name] for name in found[OURS] for way in found}
+
+    def enlarge(self, networks: Networks, low: Tensor) -> Tensor:
+        made: Tensor = networks["enlarger"](low)
+        return made
+
+    def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
+        return self.enlarge(networks, batch["low"])
+
+
+def cut(images: Tensor, top: Tensor, left: Tensor, side: int) -> Tensor:
+    """Of each picture (N C H W) the square of that side whose corner is there (N each): N C side side."""
+    places = torch.arange(side, device=images.device)
+    each = torch.arange(len(images), device=images.device)[:, None, None]
+    rows, columns = (top[:, None] + places)[:, :, None], (left[:, None] + places)[:, None, :]
+    return images[each, :, rows, columns].permute(0, 3, 1, 2)
+
+
+SEARCH = {
+    "learning_rate": (3e-4, 1e-3, 2e-3),
+    "ssim_weight": (0.03, 0.1, 0.3),
+    "adversarial_weight": (5e-4, 2e-3, 8e-3),
+}
+"""What nobody published: where to look, the same for each preset, when two are compared."""
+
+PRESETS = {
+    "reference": WaterEnlarger(),
+    "recommended": WaterEnlarger(gradient_penalty=0.02, half_life_images=2000, turns=True),
+}

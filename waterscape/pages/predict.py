@@ -1,0 +1,250 @@
+"""`waterscape predict RUN FILE …`: satellite tiles → what an observer would see there; a film from one to the next."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from waterscape.data.pictures import decode_picture
+from waterscape.durable import write_text
+from waterscape.errors import UserError
+from waterscape.models import Trained
+from waterscape.pages.film import SUFFIXES, check_film, save_film
+from waterscape.pages.samples import marks
+from waterscape.recipe import Input
+from waterscape.sheet import save_png, sheet
+from waterscape.sources.photo_file import GREY, PhotoError, as_jpeg, read
+from waterscape.sources.place import locate
+from waterscape.sources.tile_at import parse_place, tile_at
+from waterscape.training.exhibit import as_array
+
+FRAMES = 24
+"""Of a film, from one tile to the next."""
+SHOWN = 256  # pixels a side of each half of a frame
+SCALES_AGREE = 0.05  # a share by which metres per pixel may differ from training's
+
+
+@dataclass(frozen=True)
+class Predict:
+    """What an observer would see at the middle of satellite tiles, by a trained satellite_encoder."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's directory."""
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Satellite tiles as the run was trained on: red, green and blue of 8 bits, the same size and scale."""
+    at: tuple[str, ...] = ()
+    """LATITUDE,LONGITUDE … in degrees, whose tiles are cut from --source (with a minus first: --at=-3.5,12.1)."""
+    source: Path | None = None
+    """A GeoTIFF of any size and coordinate system, to cut the tiles of --at from."""
+    metres_per_pixel: float | None = None
+    """Of the tiles that the run was trained on, where its data did not tell."""
+    animate: bool = False
+    """Also a film from each tile to the next, along the generator's numbers."""
+    which: str = "newest"
+    """The run's checkpoint: newest, best, or its name."""
+    out: Path | None = None
+    """The directory to write into; or, with --animate, the film alone (.gif or .mp4). Left out: RUN/predicted."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A satellite tile: where it comes from, and the JPEG that a set would store."""
+
+    name: str
+    stored: bytes
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A tile as the encoder sees it (S S 3, 0..1), its numbers (D), and the landscape (H W 3, 0..1)."""
+
+    name: str
+    tile: NDArray[np.floating[Any]]
+    numbers: torch.Tensor
+    landscape: NDArray[np.floating[Any]]
+
+
+def predict(trained: Trained, options: Predict) -> int:
+    """Run the verb; returns the exit code: 1 where a tile could not be used. Raises `UserError`."""
+    film = _check(trained, options)
+    usual = trained.facts.get("tiles") or {}
+    found, bad = [], {}
+    for one in _tiles(options, usual):
+        if isinstance(one, Tile):
+            found.append(_predicted(trained, one))
+            print(f"{one.name}: {' '.join(f'{number:+.2f}' for number in found[-1].numbers.tolist())}")
+        else:
+            name, reason = one
+            bad[name] = reason
+            print(f"{name}: NOT predicted: {reason}", file=sys.stderr)
+    if film and len(found) < 2:
+        raise UserError(
+            f"--animate goes from tile to tile, and there are {len(found)} that can be used: give two or more"
+        )
+    out = options.out or options.run / "predicted"
+    if not film or film != options.out:
+        out.mkdir(parents=True, exist_ok=True)
+        if found:
+            _write(trained, found, bad, out)
+    if film:
+        film.parent.mkdir(parents=True, exist_ok=True)
+        comment = f"SYNTHETIC: {json.dumps(marks(trained))}"
+        print(save_film(frames(trained, found), film, comment))
+    return int(bool(bad))
+
+
+def _check(trained: Trained, options: Predict) -> Path | None:
+    """The film's path, where one is wanted. Raises `UserError` for options that do not go together."""
+    if not trained.recipe.can("decode"):
+        raise UserError(
+            f"{options.run} is a run of {trained.model}, which predicts nothing: name a satellite_encoder's"
+        )
+    if bool(options.at) != (options.source is not None):
+        raise UserError("--at LATITUDE,LONGITUDE and --source MOSAIC go together: the one is cut from the other")
+    if not options.files and not options.at:
+        raise UserError("name the tiles, or --at LATITUDE,LONGITUDE --source MOSAIC")
+    is_film = options.out is not None and options.out.suffix.lower() in SUFFIXES
+    if is_film and not options.animate:
+        raise UserError(f"--out {options.out} names a film: say --animate too, or name a directory")
+    if not options.animate:
+        return None
+    film = options.out if is_film and options.out else (options.out or options.run / "predicted") / "predicted.gif"
+    check_film(film)
+    return film
+
+
+def _tiles(options: Predict, usual: dict[str, Any]) -> Iterator[Tile | tuple[str, str]]:
+    """All tiles in turn; one that cannot be used with the reason. Raises `UserError` where no point can be cut."""
+    for path in options.files:
+        try:
+            yield Tile(str(path), read_tile(path, usual, options.metres_per_pixel))
+        except (PhotoError, UserError, OSError) as error:
+            yield str(path), " ".join(str(error).removeprefix(f"{path} ").split())
+    for text in options.at:
+        assert options.source is not None
+        metres = options.metres_per_pixel or usual.get("metres_per_pixel")
+        if metres is None or "pixels" not in usual:
+            if metres is None:
+                raise UserError("the run's data did not tell the metres per pixel of its tiles: say --metres-per-pixel")
+            raise UserError("the run's data did not tell the size of its tiles: pack it again with this version")
+        latitude, longitude = parse_place(text)
+        width, height = usual["pixels"]
+        cut = tile_at(options.source, latitude, longitude, (width, height), metres)
+        yield Tile(f"{latitude},{longitude}", as_jpeg(Image.fromarray(cut)))
+
+
+def read_tile(path: Path, usual: dict[str, Any], metres_per_pixel: float | None = None) -> bytes:
+    """A tile as JPEG. `usual`: size and scale of those that the run was trained on, where known.
+
+    Raises:
+        PhotoError, UserError: it is no tile like those.
+    """
+    photo = read(path)
+    if any("16 bits" in told for told in photo.done):
+        raise UserError("16 bits a colour: give red, green and blue of 8 bits, as the run was trained on")
+    if photo.image.mode != "RGB" or GREY in photo.told:
+        raise UserError("a single channel: give red, green and blue")
+    wanted = usual.get("pixels")
+    if wanted and [photo.width, photo.height] != wanted:
+        raise UserError(
+            f"{photo.width} × {photo.height} pixels, and the run was trained on {wanted[0]} × {wanted[1]}: cut it to "
+            "that at the same scale, or give a GeoTIFF to --source and the point to --at"
+        )
+    metres = metres_per_pixel or usual.get("metres_per_pixel")
+    scale = _scale(path) if metres else None
+    if metres and scale and abs(scale / metres - 1) > SCALES_AGREE:
+        raise UserError(
+            f"{scale:.3g} m per pixel, and the run was trained on {metres:g}: give it to --source, the point to --at"
+        )
+    return photo.stored()
+
+
+def _scale(path: Path) -> float | None:
+    """Metres per pixel of a GeoTIFF that has a place; None of any other picture."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        if dataset.crs is None:
+            return None
+        place = locate(dataset.crs.to_string(), dataset.transform, dataset.width, dataset.height)
+    return sum(place.metres_per_pixel) / 2
+
+
+@torch.no_grad()
+def _predicted(trained: Trained, tile: Tile) -> Prediction:
+    """One tile by itself, so that what is predicted does not depend on others."""
+    name = trained.recipe.pictured()
+    entry: Input = trained.recipe.inputs()[name]
+    assert entry.picture is not None
+    stored = decode_picture(tile.stored, entry.picture)  # as training reads it
+    batch = {name: entry.numbers(torch.from_numpy(stored.copy())[None], torch.float32)}
+    numbers = trained.recipe.encode(trained.networks, batch)
+    landscape = trained.recipe.decode(trained.networks, numbers)
+    return Prediction(tile.name, stored / 255, numbers[0], as_array(landscape)[0])
+
+
+def _write(trained: Trained, found: Sequence[Prediction], bad: dict[str, str], out: Path) -> None:
+    """The landscapes, the contact sheet, and what they are."""
+    facts = marks(trained)
+    told = []
+    for number, one in enumerate(found):
+        file = f"{number:04d}.png"
+        picture = Image.fromarray(np.rint(one.landscape * 255).astype(np.uint8))
+        save_png(picture, out / file, **facts, tile=one.name)
+        told.append({"tile": one.name, "landscape": file, "numbers": [round(n, 6) for n in one.numbers.tolist()]})
+    size = max(found[0].landscape.shape[0], SHOWN // 2)
+    pairs = [np.concatenate([_enlarged(part, size) for part in (one.tile, one.landscape)]) for one in found]
+    title = f"SYNTHETIC landscapes of {len(found)} tiles: {trained.model}:{trained.preset}, {trained.images} images"
+    rows = {"the tile\nfrom above,\nand what an\nobserver in\nits middle\nwould see": np.stack(pairs)}
+    save_png(sheet(rows, title=title), out / "predicted.png", **facts)
+    write_text(out / "predicted.json", json.dumps({**facts, "predicted": told, "not predicted": bad}, indent=1) + "\n")
+    print(f"{len(found)} predicted, {len(bad)} not; {out / 'predicted.png'}")
+
+
+@torch.no_grad()
+def frames(trained: Trained, found: Sequence[Prediction], between: int = FRAMES) -> list[NDArray[np.uint8]]:
+    """Frames (H W 3): on the left tile fades into tile, on the right the landscape of the numbers on the way."""
+    made = []
+    for one, other in pairwise(found):
+        for step in range(between + (other is found[-1])):
+            share = 0.5 - 0.5 * np.cos(np.pi * step / between)  # slow at the ends
+            numbers = one.numbers + float(share) * (other.numbers - one.numbers)
+            landscape = as_array(trained.recipe.decode(trained.networks, numbers[None]))[0]
+            halves = ((1 - share) * one.tile + share * other.tile, landscape)
+            frame = np.concatenate([_enlarged(half, SHOWN) for half in halves], axis=1)
+            made.append(_captioned(frame))
+    return made
+
+
+def _enlarged(picture: NDArray[Any], side: int) -> NDArray[np.uint8]:
+    image = Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _captioned(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame that says what it is."""
+    image = Image.fromarray(frame)
+    image.paste(_caption(), (SHOWN + 8, SHOWN - 24))
+    return np.asarray(image)
+
+
+@cache
+def _caption() -> Image.Image:
+    text, font = "synthetic landscape", ImageFont.load_default(13)
+    image = Image.new("RGB", (round(font.getlength(text)) + 8, 18))
+    ImageDraw.Draw(image).text((4, 1), text, fill=(255, 255, 255), font=font)
+    return image
