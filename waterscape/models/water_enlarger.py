@@ -1,4 +1,29 @@
-"""Enlarger of water occurrence: a tile of 64×64 → the same tile in 256×256."""
+"""Enlarger of water occurrence: a tile of 64×64 → the same tile in 256×256.
+
+The source planned "a network that improves image quality, 64×64 → 256×256" and never built it; it also asked whether
+sinusoids can make convolution layers: `--harmonic 9` makes them so, and `nn/harmonic.py` answers. So `reference` is the
+plainest network that does what was planned: residual blocks (Lim 2017, arXiv:1707.02921), finer pixels from channels
+(Shi 2016, arXiv:1609.05158), absolute error and SSIM (Zhao 2017, doi:10.1109/TCI.2016.2644865), then a discriminator
+besides (Ledig 2017, arXiv:1609.04802). `recommended` adds R1, averaged weights and turned tiles. Either reduces again
+to its input, by construction: to 1e-6 in floating point, and exactly in the files of `waterscape enlarge`, so the
+occurrence that a tile holds stays what it is, too.
+
+On a synthetic world of 1200 tiles (tools/make_world.py --seed 7, packed by tools/pack_occurrence.py), one thread of a
+busy machine, 8000 images at some 20 to 40 a second:
+    waterscape train water_enlarger --data shards/water --out runs/enlarger --batch 8 --images 8000
+    waterscape enlarge runs/enlarger tile.png
+Its averaged weights on tiles that were held out, one seed:
+                            101 synthetic tiles for test          79 real tiles, 128×128, reduced to 32×32
+                            PSNR    SSIM   shoreline wet area     PSNR    SSIM   shoreline wet area
+    first part alone (5600) 33.27   0.968  0.330 px  0.88 %       32.84   0.959  0.302 px  1.20 %
+    both parts              33.46   0.968  0.326 px  0.81 %       33.02   0.961  0.292 px  1.15 %
+    bicubic                 28.26   0.938  0.426 px  1.49 %       28.21   0.907  0.447 px  1.96 %
+    bicubic conserved       28.98   0.949  0.486 px  1.32 %       28.85   0.926  0.551 px  1.41 %
+Shoreline and wet area (error of the area within the 50 % line) as `metrics/enlargement.py` defines them. The expected
+area of water is off by 0.04 %, which is the rounding of the given tile. In so short an adversarial part the
+discriminator learns little (0.55 of its verdicts are right): what the second part adds may be its lower rate alone,
+which was not tried apart. Fine speckle that the given tile does not show is not made up.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +132,7 @@ class WaterEnlarger(Recipe):
     """The rate rises linearly over so many images."""
     ssim_weight: float = 0.1
     """On 1 − SSIM, beside the absolute error."""
-    adversarial_images: int = 8_000
+    adversarial_images: int = 5_600
     """Images after which the adversarial part begins."""
     adversarial_weight: float = 0.002
     """On the discriminator's verdict, beside absolute error and SSIM."""
