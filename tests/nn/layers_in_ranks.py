@@ -1,7 +1,7 @@
 """A program for tests: global layers in one process or in several, on unequal shares of the same samples.
 
-Usage: `layers_in_ranks.py OUT`. Each process writes OUT/RANK.safetensors; entries named `rows …` belong to its own
-samples, all others to everybody.
+Usage: `layers_in_ranks.py OUT [DEVICE]`. Each process writes OUT/RANK.safetensors; entries named `rows …` belong to its
+own samples, all others to everybody. The processes may share one GPU.
 """
 
 import os
@@ -17,16 +17,17 @@ from waterscape.nn.batchnorm import GlobalBatchNorm1d, GlobalBatchNorm2d
 from waterscape.nn.global_batch import current, gather_batch, shares
 
 SAMPLES = 5  # 2, 2 and 1 on three processes
+DEVICE = sys.argv[2] if __name__ == "__main__" and len(sys.argv) > 2 else "cpu"
 GLOBAL = {1: GlobalBatchNorm1d, 2: GlobalBatchNorm2d}
 STOCK = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 
 
 def numbers(*shape, seed, dtype):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(DEVICE, dtype)
 
 
 def norm(kinds, dimensions, dtype, **options):
-    layer = kinds[dimensions](4, **options).to(dtype)
+    layer = kinds[dimensions](4, **options).to(DEVICE, dtype)
     if layer.affine:
         with torch.no_grad():
             layer.weight.copy_(numbers(4, seed=1, dtype=dtype))
@@ -88,7 +89,7 @@ def contrast(dtype, rank=0, world=1):
     loss = torch.logsumexp(every @ every.T, 1).mean()
     (loss * (len(mine) / SAMPLES)).backward()
     twice = gather_batch(torch.cat([own, -own]))
-    labels = gather_batch(torch.arange(mine.start, mine.stop))
+    labels = gather_batch(torch.arange(mine.start, mine.stop, device=DEVICE))
     return {
         "contrast": loss.detach()[None],
         "rows contrast: gradient": own.grad,
@@ -109,7 +110,7 @@ def main(out):
                 found["alone"] = layer(numbers(2, 4, 3, 3, seed=9, dtype=dtype)).detach()
         assert current() is None
         norm(GLOBAL, 1, dtype)(numbers(2 + rank, 4, seed=9, dtype=dtype))  # outside of a step: this process alone
-        save_file({k: v.contiguous() for k, v in found.items()}, out / f"{dtype}-{rank}.safetensors")
+        save_file({k: v.cpu().contiguous() for k, v in found.items()}, out / f"{dtype}-{rank}.safetensors")
     if world > 1:
         distributed.barrier()
         distributed.destroy_process_group()
