@@ -56,7 +56,7 @@ def test_a_model_knows_neither_the_engine_nor_another_model(path):
     assert found <= {"nn", "recipe", "metrics", "randomness"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "waterscape/sources").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "waterscape/sources").rglob("*.py")), ids=lambda path: path.stem)
 def test_sources_know_data_at_most(path):
     assert {words[0] for words in imports(path)} <= GROUND - {"recipe"}
 

@@ -22,10 +22,10 @@ import tyro
 
 from waterscape.errors import run_command
 from waterscape.options import comma_separated, parse
-from waterscape.sources.world_export import write_world
-from waterscape.sources.world_lakes import write_lakes
-from waterscape.sources.world_scenes import write_scenes
-from waterscape.sources.world_views import write_views
+from waterscape.sources.world.circles import write_lakes
+from waterscape.sources.world.export import write_world
+from waterscape.sources.world.scenes.scene import write_scenes
+from waterscape.sources.world.views.place import write_views
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def provide(place: Path | str, processes: Processes, tiles: int = TILES) -> None
     # These take a second to import, which only the first run without data needs.
     from waterscape.metrics.labelling import LABELLING
     from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-    from waterscape.sources.world_export import write_world
+    from waterscape.sources.world.export import write_world
 
     problem = ""
     if processes.first:

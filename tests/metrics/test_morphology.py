@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import measure
 
 from waterscape.metrics.morphology import CLASSES, COLUMNS, LENGTHS, Thresholds, bodies, dominant, survey
-from waterscape.sources import world
+from waterscape.sources.world import regions
 
 SIDE = 256
 HELD_OUT = 1009  # no threshold was set on this seed
@@ -65,7 +65,7 @@ def test_a_ring_has_one_hole_and_both_its_shores():
 
 def test_holes_are_counted_as_skimage_counts_them():
     for number in range(6):
-        water = world.tile(5, number).occurrence >= 20
+        water = regions.tile(5, number).occurrence >= 20
         labels = survey(np.where(water, 100, 0).astype(np.uint8), thresholds=Thresholds(smallest_hole=1)).labels
         table = bodies(np.where(water, 100, 0).astype(np.uint8), thresholds=Thresholds(smallest_hole=1))
         expected = [1 - measure.euler_number(labels == body, connectivity=2) for body in range(1, len(table) + 1)]
@@ -75,7 +75,7 @@ def test_holes_are_counted_as_skimage_counts_them():
 def test_solidity_is_near_that_of_the_true_hull():
     compared = 0
     for number in range(8):
-        seen = survey(world.tile(6, number).occurrence)
+        seen = survey(regions.tile(6, number).occurrence)
         for region in measure.regionprops(seen.labels):
             if region.area >= 200:
                 solidity = seen.table[region.label - 1, COLUMNS.index("solidity")]
@@ -161,7 +161,7 @@ def test_small_bodies_are_ignored_but_counted():
 
 def test_turning_and_mirroring_change_nothing():
     for number in range(12):
-        occurrence = world.tile(4, number).occurrence
+        occurrence = regions.tile(4, number).occurrence
         place = [COLUMNS.index(name) for name in ("row", "column")]
         expected = np.delete(bodies(occurrence), place, axis=1)
         for turns in range(4):
@@ -170,7 +170,7 @@ def test_turning_and_mirroring_change_nothing():
 
 
 def test_metres_scale_areas_by_the_square_and_change_no_class():
-    occurrence = world.tile(4, 3).occurrence
+    occurrence = regions.tile(4, 3).occurrence
     pixels, fine, coarse = bodies(occurrence), bodies(occurrence, 50.0), bodies(occurrence, 100.0)
     area, lengths = COLUMNS.index("area"), [COLUMNS.index(name) for name in LENGTHS]
     np.testing.assert_allclose(coarse[:, area], 4 * fine[:, area])
@@ -181,7 +181,7 @@ def test_metres_scale_areas_by_the_square_and_change_no_class():
 
 
 def test_a_row_says_where_its_body_is():
-    seen = survey(world.tile(4, 0).occurrence)
+    seen = survey(regions.tile(4, 0).occurrence)
     rows, columns = seen.table[:, COLUMNS.index("row")].astype(int), seen.table[:, COLUMNS.index("column")].astype(int)
     assert len(seen.table) > 0
     np.testing.assert_array_equal(seen.labels[rows, columns], np.arange(1, len(seen.table) + 1))
@@ -218,7 +218,7 @@ def agreement():
     """Counts of (drawn, named) over a held-out world: whole bodies, cut ones, and tiles by their largest kind."""
     whole, cut, tiles = Counter(), Counter(), Counter()
     for number in range(300):
-        tile = world.tile(HELD_OUT, number)
+        tile = regions.tile(HELD_OUT, number)
         seen = survey(tile.occurrence)
         drawn = Counter({"unclassifiable": 0})
         for body in tile.bodies():

@@ -14,7 +14,7 @@ from waterscape.metrics.morphology import CLASSES, COLUMNS
 from waterscape.models.shape_classifier import DESCRIPTORS, PLACES, restored, standardised
 from waterscape.randomness import Draw
 from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-from waterscape.sources.world_export import write_world
+from waterscape.sources.world.export import write_world
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from waterscape.metrics.labelling import LABELLING
 from waterscape.nn.losses import judged_true
 from waterscape.randomness import Draw
 from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-from waterscape.sources.world_export import write_world
+from waterscape.sources.world.export import write_world
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # it has to be trained before it can be asked
 

@@ -6,7 +6,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
-from waterscape.sources.world_lakes import DEGREES, draw, lattice
+from waterscape.sources.world.circles import DEGREES, draw, lattice
 
 RADIUS, BLUR, APART = 1200.0, 300.0, 3500.0  # metres: of a lake, of its shore, between two lakes
 

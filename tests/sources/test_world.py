@@ -13,8 +13,8 @@ import rasterio
 from scipy import ndimage
 
 from waterscape.errors import UserError
-from waterscape.sources import channels, noise, terrain, world
-from waterscape.sources.world_export import layout, write_world
+from waterscape.sources.world import channels, noise, regions, terrain
+from waterscape.sources.world.export import layout, write_world
 
 CELLS = terrain.CELLS
 
@@ -129,30 +129,30 @@ def test_occurrence_is_the_share_of_stages_that_reach_the_ground():
     """Against stages drawn one by one from Gumbel's law."""
     stages = -np.log(-np.log(noise.Lot(1).uniforms("stages", 200_000, low=1e-12)))
     for height in (-1.0, 0.0, 1.0, 2.5):
-        seen = world._occurrence(noise.Lot(2), np.full((256, 256), np.float32(height)))
+        seen = regions._occurrence(noise.Lot(2), np.full((256, 256), np.float32(height)))
         assert seen.mean() == pytest.approx(100 * (stages > height).mean(), rel=0.06, abs=0.3)
-    assert (world._occurrence(noise.Lot(2), np.full((256, 256), np.float32(9))) == 0).all()
-    assert world._occurrence(noise.Lot(2), np.full((256, 256), np.float32(-4))).min() >= 93
+    assert (regions._occurrence(noise.Lot(2), np.full((256, 256), np.float32(9))) == 0).all()
+    assert regions._occurrence(noise.Lot(2), np.full((256, 256), np.float32(-4))).min() >= 93
 
 
 def test_a_tile_is_a_pure_function_of_seed_and_number():
-    first = [world.tile(7, number).occurrence for number in range(6)]
+    first = [regions.tile(7, number).occurrence for number in range(6)]
     for number in reversed(range(6)):
-        np.testing.assert_array_equal(world.tile(7, number).occurrence, first[number])
-    assert not np.array_equal(world.tile(8, 2).occurrence, first[2])
+        np.testing.assert_array_equal(regions.tile(7, number).occurrence, first[number])
+    assert not np.array_equal(regions.tile(8, 2).occurrence, first[2])
 
 
 def test_tiles_are_occurrence_with_masks_and_true_records():
     settings, untouched = set(), 0
     for number in range(60):
-        tile = world.tile(2, number)
+        tile = regions.tile(2, number)
         settings.add(tile.setting)
         assert tile.occurrence.shape == (256, 256)
         assert tile.occurrence.dtype == np.uint8
         assert tile.occurrence.max() <= 100
         np.testing.assert_array_equal(tile.mask, tile.occurrence > 0)
         untouched += not tile.mask.any()
-        labels, _ = ndimage.label(tile.occurrence >= world.WATER, np.ones((3, 3)))
+        labels, _ = ndimage.label(tile.occurrence >= regions.WATER, np.ones((3, 3)))
         found = set()
         for body in tile.bodies():
             number = labels[body.row, body.column]
@@ -164,16 +164,16 @@ def test_tiles_are_occurrence_with_masks_and_true_records():
             assert 0.5 <= body.share <= 1 or len(tile.kinds) > 2
             found.add(number)
         sizes = np.bincount(labels.ravel())[1:]
-        assert len(found) == (sizes >= world.SMALLEST).sum()
+        assert len(found) == (sizes >= regions.SMALLEST).sum()
     assert settings >= {"river", "lake", "wetland", "lake district", "coast", "delta"}
     assert untouched < 6
 
 
 def test_shares_of_landscapes_are_those_of_the_regions():
-    for region in world.REGIONS.values():
+    for region in regions.REGIONS.values():
         assert sum(region.shares.values()) == 100
-        assert set(region.shares) <= set(world.SETTINGS)
-    drawn = [world.tile(1, number).setting for number in range(3, 203, 4)]
+        assert set(region.shares) <= set(regions.SETTINGS)
+    drawn = [regions.tile(1, number).setting for number in range(3, 203, 4)]
     assert 0.25 <= drawn.count("coast") / len(drawn) <= 0.55
 
 
@@ -213,7 +213,7 @@ def test_files_are_as_earth_engine_exports_them(exported):
             assert dataset.res == (100, 100)
             assert dataset.tags()["synthetic"] == "true"
             sizes.add(dataset.shape)
-            expected = world.tile(7, entry["number"]).cropped(*dataset.shape)
+            expected = regions.tile(7, entry["number"]).cropped(*dataset.shape)
             np.testing.assert_array_equal(dataset.read(1), expected.occurrence)
             np.testing.assert_array_equal(dataset.dataset_mask() > 0, expected.mask)
             assert [body["kind"] for body in entry["bodies"]] == [body.kind for body in expected.bodies()]
@@ -267,7 +267,7 @@ def test_visualised_tiles_have_three_equal_bands(tmp_path):
         assert bands.shape[0] == 3
         assert (bands == bands[0]).all()
         percent = np.rint(bands[0] / 2.55).astype(np.uint8)
-        np.testing.assert_array_equal(percent, world.tile(7, entry["number"]).occurrence)
+        np.testing.assert_array_equal(percent, regions.tile(7, entry["number"]).occurrence)
 
 
 def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch):
@@ -281,7 +281,7 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch):
         write_world(tmp_path / "precious", 2, replace=True)
     with pytest.raises(UserError, match="--tiles"):
         write_world(tmp_path / "none", 0)
-    monkeypatch.setattr("waterscape.sources.world_export.write_text", lambda *_: 1 / 0)
+    monkeypatch.setattr("waterscape.sources.world.export.write_text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_world(tmp_path / "made", 3, replace=True)
     assert (tmp_path / "made" / "world.json").read_bytes() == before

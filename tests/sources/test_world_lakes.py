@@ -14,7 +14,7 @@ from test_true_scale import axes_ratio, tiles_of
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
-from waterscape.sources.world_lakes import RADIUS, SHORE, write_lakes
+from waterscape.sources.world.circles import RADIUS, SHORE, write_lakes
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
 from waterscape.models.scene_classifier import SCENES
 from waterscape.sources import parallel
-from waterscape.sources.noise import Lot
-from waterscape.sources.world_scenes import PAINTERS, scene, write_scenes
-from waterscape.sources.world_scenes_boxes import EYE, Box, cast, on_ground, put
-from waterscape.sources.world_scenes_ground import look
-from waterscape.sources.world_scenes_light import FINE, SIDE, Weather, places
+from waterscape.sources.world.noise import Lot
+from waterscape.sources.world.scenes.boxes import EYE, Box, cast, on_ground, put
+from waterscape.sources.world.scenes.ground import look
+from waterscape.sources.world.scenes.light import FINE, SIDE, Weather, places
+from waterscape.sources.world.scenes.scene import PAINTERS, scene, write_scenes
 
 
 def digests(out):

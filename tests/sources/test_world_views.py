@@ -11,13 +11,14 @@ from PIL import Image
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
-from waterscape.sources import making, world_views, world_views_within
-from waterscape.sources.noise import Lot
+from waterscape.sources import making
 from waterscape.sources.pairs import USUAL_JOINING, Pairs
-from waterscape.sources.world_views_above import from_above, lit
-from waterscape.sources.world_views_ground import CLEARING, LEEWAY, SETTINGS, Ground, ground, setting_of
-from waterscape.sources.world_views_plot import COVERS, FOREST, MEADOW, WATER
-from waterscape.sources.world_views_within import EYE, from_within
+from waterscape.sources.world.noise import Lot
+from waterscape.sources.world.views import place, within
+from waterscape.sources.world.views.above import from_above, lit
+from waterscape.sources.world.views.ground import CLEARING, LEEWAY, SETTINGS, Ground, ground, setting_of
+from waterscape.sources.world.views.plot import COVERS, FOREST, MEADOW, WATER
+from waterscape.sources.world.views.within import EYE, from_within
 
 SEED = 5
 
@@ -25,7 +26,7 @@ SEED = 5
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     out = tmp_path_factory.mktemp("views") / "world"
-    world_views.write_views(out, 2, SEED)
+    place.write_views(out, 2, SEED)
     return out
 
 
@@ -50,11 +51,11 @@ def flat(height=0.0, cover=MEADOW, pixels=400, metres=2.5):
 
 
 def cast(around, rise, across=(0.0,)):
-    return world_views_within._cast(around, Lot(0, "test"), np.array(across, np.float32), np.array(rise, np.float32))
+    return within._cast(around, Lot(0, "test"), np.array(across, np.float32), np.array(rise, np.float32))
 
 
 def test_a_place_is_a_pure_function_of_seed_and_number(world):
-    again, other = world_views.place(SEED, 1), world_views.place(SEED + 1, 1)
+    again, other = place.place(SEED, 1), place.place(SEED + 1, 1)
     names = sorted(path.name for path in (world / "photos").iterdir())
     for folder, picture in (("photos", again.photo), ("satellite", again.satellite)):
         stored = np.asarray(Image.open(world / folder / names[1]))
@@ -63,7 +64,7 @@ def test_a_place_is_a_pure_function_of_seed_and_number(world):
 
 
 def test_the_same_seed_gives_the_same_bytes(world, tmp_path):
-    world_views.write_views(tmp_path / "again", 2, SEED)
+    place.write_views(tmp_path / "again", 2, SEED)
     files = sorted(path.relative_to(world) for path in world.rglob("*") if path.is_file())
     assert len(files) == 2 * 3 + 2
     for file in files:
@@ -148,7 +149,7 @@ def test_a_tile_is_the_middle_of_its_ground():
 
 
 def test_places_lie_apart_on_the_earth():
-    spots = [world_views.coordinates(number) for number in range(4000)]
+    spots = [place.coordinates(number) for number in range(4000)]
     assert len(set(spots)) == 4000
     assert all(-180 <= longitude < 180 and 50 < latitude < 70 for longitude, latitude in spots)
 
@@ -178,6 +179,6 @@ def test_the_mosaic_is_a_geotiff_that_says_so(world):
 
 def test_what_cannot_be_asked(world, tmp_path):
     with pytest.raises(UserError, match=r"--views is 0; give 1 or more"):
-        world_views.write_views(tmp_path / "none", 0)
+        place.write_views(tmp_path / "none", 0)
     with pytest.raises(UserError, match="exists: choose another directory, or add --replace"):
-        world_views.write_views(world, 1)
+        place.write_views(world, 1)

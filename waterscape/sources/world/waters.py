@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import fractal
-from waterscape.sources.terrain import SIZE
+from waterscape.sources.world.noise import fractal
+from waterscape.sources.world.terrain import SIZE
 
 if TYPE_CHECKING:
-    from waterscape.sources.noise import Field, Lot
+    from waterscape.sources.world.noise import Field, Lot
 
 DEEP = np.float32(-4.0)  # a height that every stage reaches,
 USUAL = np.float32(1.5)  # 20 % of them,

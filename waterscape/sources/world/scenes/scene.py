@@ -3,7 +3,7 @@
 Everything here is painted and says so; no photo shows a real place. A scene is a pure function of (seed, number): its
 class is that of its number in turn, and light, haze, season and viewpoint are drawn by hashes.
 
-    from waterscape.sources.world_scenes import scene
+    from waterscape.sources.world.scenes.scene import scene
     made = scene(seed=7, number=0)
     made.label, made.photo
 
@@ -23,15 +23,15 @@ from PIL import Image
 
 from waterscape.durable import sync, write_text
 from waterscape.errors import UserError
-from waterscape.sources.noise import Lot
 from waterscape.sources.occurrence import SYNTHETIC_MARK
 from waterscape.sources.parallel import Workers, progress
-from waterscape.sources.world_export import being_made
-from waterscape.sources.world_scenes_ground import desert, glacier, mountain
-from waterscape.sources.world_scenes_light import SIDE, Weather, developed
-from waterscape.sources.world_scenes_sea import sea
-from waterscape.sources.world_scenes_town import buildings, street
-from waterscape.sources.world_scenes_woods import forest
+from waterscape.sources.world.export import being_made
+from waterscape.sources.world.noise import Lot
+from waterscape.sources.world.scenes.ground import desert, glacier, mountain
+from waterscape.sources.world.scenes.light import SIDE, Weather, developed
+from waterscape.sources.world.scenes.sea import sea
+from waterscape.sources.world.scenes.town import buildings, street
+from waterscape.sources.world.scenes.woods import forest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 FORMAT = 1
 QUALITY = 92  # of the JPEG files

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from waterscape.sources.noise import spline_matrix
-from waterscape.sources.terrain import CELLS, SIZE
+from waterscape.sources.world.noise import spline_matrix
+from waterscape.sources.world.terrain import CELLS, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field, Lot
+    from waterscape.sources.world.noise import Field, Lot
 
     Line = NDArray[np.float64]  # (P, 2) rows and columns about one pixel apart, or P values along such a line
 

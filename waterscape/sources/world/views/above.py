@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.world_views_plot import WATER
+from waterscape.sources.world.views.plot import WATER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
-    from waterscape.sources.world_views_ground import Ground
+    from waterscape.sources.world.noise import Field
+    from waterscape.sources.world.views.ground import Ground
 
 SUN = (150.0, 42.0)  # degrees: azimuth from north by east, and height
 AIR = (0.05, 0.06, 0.08)  # light that the air adds

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, fractal, octave
+from waterscape.sources.world.noise import Lot, fractal, octave
 
 if TYPE_CHECKING:
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 COVERS = WATER, SAND, MEADOW, FIELD, FOREST, ROCK, SNOW = range(7)
 COVER_NAMES = ("water", "sand", "meadow", "field", "forest", "rock", "snow")

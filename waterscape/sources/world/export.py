@@ -23,9 +23,9 @@ from rasterio import Affine
 
 from waterscape.durable import sync, write_text
 from waterscape.errors import UserError
-from waterscape.sources import world
 from waterscape.sources.parallel import Workers, progress
-from waterscape.sources.terrain import SIZE
+from waterscape.sources.world import regions
+from waterscape.sources.world.terrain import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ class Sheet:
 
 def layout(tiles: int) -> list[Sheet]:
     """Where each of a world's tiles 0 … tiles - 1 lies: each region's in rows from the north-west."""
-    names = list(world.REGIONS)
+    names = list(regions.REGIONS)
     sheets = []
     for number in range(tiles):
         name, within = names[number % len(names)], number // len(names)
@@ -69,8 +69,8 @@ def layout(tiles: int) -> list[Sheet]:
         columns = math.isqrt(count - 1) + 1
         rows = -(-count // columns)
         row, column = divmod(place, columns)
-        region = world.REGIONS[name]
-        pixels, metres = SIZE, SIZE * world.METRES_PER_PIXEL
+        region = regions.REGIONS[name]
+        pixels, metres = SIZE, SIZE * regions.METRES_PER_PIXEL
         sheets.append(
             Sheet(
                 number=number,
@@ -130,14 +130,14 @@ def being_made(out: Path, *, replace: bool) -> Iterator[Path]:
 
 def _export(sheet: Sheet, directory: Path, seed: int, *, visualised: bool) -> dict[str, Any]:
     """Make and write one tile; what `world.json` says of it."""
-    tile = world.tile(seed, sheet.number).cropped(sheet.height, sheet.width)
+    tile = regions.tile(seed, sheet.number).cropped(sheet.height, sheet.width)
     bands = tile.occurrence[None]
     if visualised:
         bands = np.rint(bands * 2.55).astype(np.uint8).repeat(3, axis=0)
     path = directory / sheet.file
     options = {
         "crs": sheet.crs,
-        "transform": Affine(world.METRES_PER_PIXEL, 0, sheet.easting, 0, -world.METRES_PER_PIXEL, sheet.northing),
+        "transform": Affine(regions.METRES_PER_PIXEL, 0, sheet.easting, 0, -regions.METRES_PER_PIXEL, sheet.northing),
         "nodata": 0,
         "compress": "deflate",
     }
@@ -152,8 +152,8 @@ def _export(sheet: Sheet, directory: Path, seed: int, *, visualised: bool) -> di
 
 
 def _facts(seed: int, tiles: int, visualised: bool) -> dict[str, Any]:
-    regions = {
-        name: {"shares_percent": region.shares, "utm_zone": region.utm_zone} for name, region in world.REGIONS.items()
+    climates = {
+        name: {"shares_percent": region.shares, "utm_zone": region.utm_zone} for name, region in regions.REGIONS.items()
     }
     return {
         "synthetic": True,
@@ -162,10 +162,10 @@ def _facts(seed: int, tiles: int, visualised: bool) -> dict[str, Any]:
         "seed": seed,
         "tiles": tiles,
         "visualised": visualised,
-        "metres_per_pixel": world.METRES_PER_PIXEL,
-        "bodies_are_water_percent": world.WATER,
-        "bodies_smallest_pixels": world.SMALLEST,
-        "regions": regions,
+        "metres_per_pixel": regions.METRES_PER_PIXEL,
+        "bodies_are_water_percent": regions.WATER,
+        "bodies_smallest_pixels": regions.SMALLEST,
+        "regions": climates,
     }
 
 

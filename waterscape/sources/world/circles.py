@@ -17,8 +17,8 @@ import numpy as np
 from waterscape.durable import sync, write_text
 from waterscape.errors import UserError
 from waterscape.sources.occurrence import SYNTHETIC_MARK
-from waterscape.sources.terrain import SIZE
-from waterscape.sources.world_export import being_made
+from waterscape.sources.world.export import being_made
+from waterscape.sources.world.terrain import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

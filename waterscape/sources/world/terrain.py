@@ -17,12 +17,12 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from waterscape.sources.noise import Lot, enlarge, fractal, octave
+from waterscape.sources.world.noise import Lot, enlarge, fractal, octave
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 SIZE = 256  # pixels a side of a tile
 CELLS = 64  # cells a side of the grid on which water is routed

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, look_up
-from waterscape.sources.world_scenes_boxes import Box, cast, floor, on_ground, put
-from waterscape.sources.world_scenes_light import TILE, Weather, mix, places, smooth, texture
+from waterscape.sources.world.noise import Lot, look_up
+from waterscape.sources.world.scenes.boxes import Box, cast, floor, on_ground, put
+from waterscape.sources.world.scenes.light import TILE, Weather, mix, places, smooth, texture
 
 if TYPE_CHECKING:
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 
 def street(lot: Lot, weather: Weather) -> Field:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, look_up
-from waterscape.sources.world_scenes_ground import at
-from waterscape.sources.world_scenes_light import TILE, Weather, mix, places, profile, smooth, texture
+from waterscape.sources.world.noise import Lot, look_up
+from waterscape.sources.world.scenes.ground import at
+from waterscape.sources.world.scenes.light import TILE, Weather, mix, places, profile, smooth, texture
 
 if TYPE_CHECKING:
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 
 def sea(lot: Lot, weather: Weather) -> Field:

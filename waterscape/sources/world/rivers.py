@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.channels import beside, cut_off, meander, valley, wander
-from waterscape.sources.noise import fractal, look_up
-from waterscape.sources.terrain import SIZE, path
-from waterscape.sources.waters import DEEP, DRY, Water, shore, towards
+from waterscape.sources.world.channels import beside, cut_off, meander, valley, wander
+from waterscape.sources.world.noise import fractal, look_up
+from waterscape.sources.world.terrain import SIZE, path
+from waterscape.sources.world.waters import DEEP, DRY, Water, shore, towards
 
 if TYPE_CHECKING:
-    from waterscape.sources.channels import Beside, Line
-    from waterscape.sources.noise import Field, Lot
-    from waterscape.sources.terrain import Site
+    from waterscape.sources.world.channels import Beside, Line
+    from waterscape.sources.world.noise import Field, Lot
+    from waterscape.sources.world.terrain import Site
 
 
 VANISHED = 7.0  # how far below nothing a width must fall until its bed is dry

@@ -1,6 +1,6 @@
 """The ground of a synthetic place at walking distances: how high it lies, what covers it and in which colour.
 
-One description of the ground, seen twice: from above by `world_views_above`, from within by `world_views_within`. Every
+One description of the ground, seen twice: from above by `above`, from within by `within`. Every
 number is a pure function of the place's `Lot`. Heights are fractal noise with a knoll in the middle, where an observer
 stands; the middle is dry and free of trees. Of its four sides the one with the most open view, or of mountains the
 highest, is turned to the north, where the observer looks.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from waterscape.sources.world_views_colours import colours
-from waterscape.sources.world_views_plot import (
+from waterscape.sources.world.views.colours import colours
+from waterscape.sources.world.views.plot import (
     COVER_NAMES,
     COVERS,
     FIELD,
@@ -30,7 +30,7 @@ from waterscape.sources.world_views_plot import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field, Lot
+    from waterscape.sources.world.noise import Field, Lot
 
 CLEARING = 45.0  # metres around the middle without trees
 KNOLL = (9.0, 90.0)  # metres: height of the rise in the middle, and its Gaussian radius

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot
-from waterscape.sources.world_scenes_light import Weather, mix, places
+from waterscape.sources.world.noise import Lot
+from waterscape.sources.world.scenes.light import Weather, mix, places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 EYE = 1.7
 WALLS = (

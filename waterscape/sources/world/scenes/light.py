@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, fractal, look_up, octave, spline_matrix
+from waterscape.sources.world.noise import Lot, fractal, look_up, octave, spline_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 SIDE = 150
 FINE = 2 * SIDE  # pixels a side while painting

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, look_up
-from waterscape.sources.world_scenes_light import (
+from waterscape.sources.world.noise import Lot, look_up
+from waterscape.sources.world.scenes.light import (
     FINE,
     TILE,
     Weather,
@@ -26,7 +26,7 @@ from waterscape.sources.world_scenes_light import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 Height: TypeAlias = "Callable[[Field, Field], Field]"  # across and away → height
 

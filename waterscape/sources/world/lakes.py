@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from waterscape.sources.noise import enlarge, fractal, look_up, octave
-from waterscape.sources.terrain import CELLS, SIZE, drain, highest_downstream, path, sum_downstream
-from waterscape.sources.waters import CENTRE, DEEP, DRY, SELDOM, USUAL, Water, basin, shore, turned
+from waterscape.sources.world.noise import enlarge, fractal, look_up, octave
+from waterscape.sources.world.terrain import CELLS, SIZE, drain, highest_downstream, path, sum_downstream
+from waterscape.sources.world.waters import CENTRE, DEEP, DRY, SELDOM, USUAL, Water, basin, shore, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field, Lot
-    from waterscape.sources.terrain import Site, Terrain
+    from waterscape.sources.world.noise import Field, Lot
+    from waterscape.sources.world.terrain import Site, Terrain
 
 
 def lake(site: Site) -> list[Water]:

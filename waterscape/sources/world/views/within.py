@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from waterscape.sources.noise import fractal, look_up
-from waterscape.sources.world_views_above import lit
-from waterscape.sources.world_views_plot import SNOW, WATER
+from waterscape.sources.world.noise import fractal, look_up
+from waterscape.sources.world.views.above import lit
+from waterscape.sources.world.views.plot import SNOW, WATER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field, Lot
-    from waterscape.sources.world_views_ground import Ground
+    from waterscape.sources.world.noise import Field, Lot
+    from waterscape.sources.world.views.ground import Ground
 
 EYE = 10.0  # metres above the ground: a look-out
 FIELD_OF_VIEW = 75.0  # degrees from left to right

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.noise import Lot, look_up
-from waterscape.sources.world_scenes_light import FINE, TILE, Weather, mix, places, profile, smooth, texture
+from waterscape.sources.world.noise import Lot, look_up
+from waterscape.sources.world.scenes.light import FINE, TILE, Weather, mix, places, profile, smooth, texture
 
 if TYPE_CHECKING:
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 LEAVES = (  # in light, in shade
     ((0.50, 0.66, 0.20), (0.08, 0.20, 0.06)),

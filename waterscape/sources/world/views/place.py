@@ -1,12 +1,12 @@
 """Synthetic pairs: what a satellite shows of a place, and what somebody who stands there sees; made up, and called so.
 
 A place is a pure function of (seed, number): the satellite tile and the photo are two views of one ground (see
-`world_views_ground`). The photo looks north from the middle of the tile. On disk they are what a collector of real
+`ground`). The photo looks north from the middle of the tile. On disk they are what a collector of real
 pairs would leave: `photos/55.1234,37.5678.jpg` and `satellite/55.1234,37.5678.jpg`, latitude first, beside the latter a
 `.json` with coordinates and metres per pixel; `tools/pack_pairs.py` joins them. `mosaic.tif` is a larger piece of
 ground from above, to cut tiles from. `world.json` says that all of it is synthetic.
 
-    from waterscape.sources.world_views import place
+    from waterscape.sources.world.views.place import place
     made = place(seed=7, number=0)
     made.satellite, made.photo, made.ground.setting
 """
@@ -22,12 +22,12 @@ from PIL import Image
 
 from waterscape.durable import sync, write_text
 from waterscape.errors import UserError
-from waterscape.sources.noise import Lot
 from waterscape.sources.parallel import Workers, progress
-from waterscape.sources.world_export import FACTS, being_made, listed
-from waterscape.sources.world_views_above import from_above
-from waterscape.sources.world_views_ground import Ground, ground
-from waterscape.sources.world_views_within import EYE, FIELD_OF_VIEW, from_within
+from waterscape.sources.world.export import FACTS, being_made, listed
+from waterscape.sources.world.noise import Lot
+from waterscape.sources.world.views.above import from_above
+from waterscape.sources.world.views.ground import Ground, ground
+from waterscape.sources.world.views.within import EYE, FIELD_OF_VIEW, from_within
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.sources.world_views_plot import FIELD, FOREST, MEADOW, ROCK, SAND, SNOW, WATER
+from waterscape.sources.world.views.plot import FIELD, FOREST, MEADOW, ROCK, SAND, SNOW, WATER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
-    from waterscape.sources.world_views_plot import Plot
+    from waterscape.sources.world.noise import Field
+    from waterscape.sources.world.views.plot import Plot
 
 COLOURS = {  # red, green, blue in 0..1, at two ends between which noise varies
     "shallow and deep": ((0.20, 0.35, 0.36), (0.05, 0.13, 0.22)),

@@ -5,7 +5,7 @@ picks one, waters are drawn into its terrain, and occurrence is the share of sta
 follows Gumbel's law of floods (Gumbel 1941, doi:10.1214/aoms/1177731747): high water is rarer than low water is deep.
 Tiles are independent places: neighbours in a region's grid share a climate, not a shoreline.
 
-    from waterscape.sources.world import tile
+    from waterscape.sources.world.regions import tile
     made = tile(seed=7, number=0)
     made.occurrence, made.mask, made.setting, made.bodies()
 """
@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from waterscape.sources import lakes, rivers
-from waterscape.sources.noise import Lot, octave
-from waterscape.sources.terrain import SIZE, Site
-from waterscape.sources.waters import DEEP, DRY, Water
+from waterscape.sources.world import lakes, rivers
+from waterscape.sources.world.noise import Lot, octave
+from waterscape.sources.world.terrain import SIZE, Site
+from waterscape.sources.world.waters import DEEP, DRY, Water
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from waterscape.sources.noise import Field
+    from waterscape.sources.world.noise import Field
 
 METRES_PER_PIXEL = 100.0
 WATER = 20  # percent of the time that makes a pixel part of a recorded body
