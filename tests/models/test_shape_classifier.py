@@ -5,25 +5,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from packed_worlds import write_packed_world
 from PIL import Image
 from programs import run
 
 from waterscape.data.batches import ShardSet
-from waterscape.metrics.labelling import LABELLING
 from waterscape.metrics.morphology import CLASSES, COLUMNS
 from waterscape.models.shape_classifier import DESCRIPTORS, PLACES, restored, standardised
 from waterscape.randomness import Draw
-from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-from waterscape.sources.world.export import write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A small synthetic world, and its shards."""
-    directory = tmp_path_factory.mktemp("world")
-    write_world(directory / "exports", 60, seed=7)
-    pack([directory / "exports"], directory / "water", LABELLING, USUAL_PACKING)
-    return directory
+    return write_packed_world(tmp_path_factory.mktemp("world"), 60).parent
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,15 @@
 import every_model
 import pytest
 import torch
+from packed_worlds import write_packed_world
 from programs import run
 
 from waterscape.metrics.enlargement import bicubic
-from waterscape.metrics.labelling import LABELLING
 from waterscape.models.water_enlarger import Enlarger, WaterEnlarger, cut
 from waterscape.nn.conserving import reduced
 from waterscape.nn.windows import MARGIN, in_windows
 from waterscape.randomness import Draw
 from waterscape.recipe import Progress
-from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-from waterscape.sources.world.export import write_world
 from waterscape.training.events import read_events
 from waterscape.training.processes import Processes
 
@@ -88,10 +86,7 @@ def test_one_part_follows_the_other(tmp_path):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A packed synthetic world, whose shores are as ragged as real ones."""
-    out = tmp_path_factory.mktemp("world")
-    write_world(out / "exports", 160, seed=7)
-    pack([out / "exports"], out / "water", LABELLING, USUAL_PACKING)
-    return out / "water"
+    return write_packed_world(tmp_path_factory.mktemp("world"), 160)
 
 
 @pytest.mark.long

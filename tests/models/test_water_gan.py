@@ -2,15 +2,13 @@
 
 import pytest
 import torch
+from packed_worlds import write_packed_world
 from programs import run
 
 from waterscape import models
 from waterscape.data.batches import ShardSet
-from waterscape.metrics.labelling import LABELLING
 from waterscape.nn.losses import judged_true
 from waterscape.randomness import Draw
-from waterscape.sources.occurrence_pack import USUAL_PACKING, pack
-from waterscape.sources.world.export import write_world
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # it has to be trained before it can be asked
 
@@ -18,10 +16,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # it has to be traine
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     """A small synthetic world in shards."""
-    directory = tmp_path_factory.mktemp("world")
-    write_world(directory / "exports", 500, seed=7)
-    pack([directory / "exports"], directory / "water", LABELLING, USUAL_PACKING)
-    return directory / "water"
+    return write_packed_world(tmp_path_factory.mktemp("world"), 500)
 
 
 @pytest.fixture(scope="module")
