@@ -1,0 +1,1 @@
+"""Landsat scenes → the eight bands that tell water from land, and shards of them."""
