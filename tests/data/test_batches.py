@@ -161,14 +161,21 @@ def test_open_files_are_bounded(train, monkeypatch):
     assert not alive
 
 
+def test_a_rank_without_an_image_of_a_small_batch_holds_the_first_in_its_stead(train):
+    alone = stream(train, batch=2, stop=40)
+    ranks = [stream(train, batch=2, stop=40, rank=rank, world=4) for rank in range(4)]
+    assert [[loaded.stands_in for loaded in each[:2]] for each in ranks] == [[False] * 2] * 2 + [[True] * 2] * 2
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        assert flat(parts[:2]) == flat([whole])
+        assert flat(parts[2:3]) == flat(parts[3:]) == flat(parts[:1])
+
+
 def test_wrong_requests_are_told_at_the_start(train, water):
     order = Order(train.counts, 0)
     with pytest.raises(UserError, match=r"no column 'depth\.npy': it has bodies\.npy"):
         Batches(train, ["depth.npy"], batch=4, order=order)
     with pytest.raises(UserError, match=r"rare.npy' is missing in some samples"):
         Batches(train, ["rare.npy"], batch=4, order=order)
-    with pytest.raises(UserError, match="batch of 1 images"):
-        Batches(train, COLUMNS, batch=1, order=order, world=2)
     with pytest.raises(ValueError, match="other shards"):
         Batches(train, COLUMNS, batch=4, order=Order([3], 0))
     with pytest.raises(UserError, match="no split 'val': it has test, train"):

@@ -12,7 +12,7 @@ from hostile_server import HostileServer, announce, break_off, garbage, hang, ig
 from programs import free_port
 
 from waterscape.data import fetch as module
-from waterscape.data import http
+from waterscape.data import http_manners
 from waterscape.data.address import as_directory, is_remote, join, redact
 from waterscape.data.fetch import FetchError, MissingError, fetch
 from waterscape.data.transfer import HaltedError, Wanted
@@ -86,9 +86,9 @@ def test_the_server_says_how_long_to_wait(server):
     began = time.monotonic()
     assert take(server) == CONTENT
     assert 1 <= time.monotonic() - began < 5
-    assert http._retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert http._retry_after("100000") == 300
-    assert http._retry_after("soon") == 0
+    assert http_manners.retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert http_manners.retry_after("100000") == 300
+    assert http_manners.retry_after("soon") == 0
 
 
 @pytest.mark.parametrize(

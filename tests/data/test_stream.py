@@ -108,6 +108,14 @@ def test_ranks_share_the_tars_and_none_starves(tmp_path, world):
         assert len(tars) == len(set(tars)) == 4
 
 
+def test_a_batch_smaller_than_the_world_leaves_no_tar_unread(tmp_path):
+    _, train, _ = open_samples(write_foreign(tmp_path / "tiles", samples=35, tars=5, only=("txt",)))
+    shares = [read(train, 14, ["txt"], batch=2, rank=rank, world=3) for rank in range(3)]
+    assert [[loaded.stands_in for loaded in share] for share in shares] == [[False] * 14, [False] * 14, [True] * 14]
+    assert len({key for share in shares[:2] for key in keys(share)}) == 28
+    assert keys(shares[2]) == keys(shares[0])
+
+
 def test_the_same_tars_indexed_give_the_same_samples_under_the_same_names(tmp_path):
     tiles = write_foreign(tmp_path / "tiles", samples=35, tars=5)
     columns = ["occurrence.npy", "occurrence64.npy", "label.npy"]

@@ -140,8 +140,7 @@ def test_moments_of_kills_lie_in_the_first_epoch_and_differ(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--processes", 0], "give numbers from 1 to 7"),
-        (["--processes", 8], "give numbers from 1 to 7"),
+        (["--processes", 0], "give numbers of 1 or more"),
         (["--kills", 0], "--kills is 0"),
         (["--images", 14], "too few to be killed 2 times"),
         (["--bath", 3], "no option --bath (did you mean --batch?)"),

@@ -64,13 +64,17 @@ def test_skipped_in_a_row_counts_on(processes):
     assert (int(taught.skipped), int(taught.skipped_in_a_row)) == (3, 3)
 
 
-def test_three_processes_take_the_steps_of_one(tmp_path):
-    """Batch statistics, gathered losses, several phases, micro-batches, bad steps: equal up to rounding in float64."""
-    toy.main(tmp_path, None)
+@pytest.mark.parametrize(("batch", "bad"), [(5, [2, 4]), (2, [6, 12]), (1, [12, 24])])
+def test_three_processes_take_the_steps_of_one(batch, bad, tmp_path):
+    """Batch statistics, gathered losses, several phases, micro-batches, bad steps: equal up to rounding in float64.
+
+    Of a batch smaller than the world too.
+    """
+    toy.main(tmp_path, None, batch)
     one = load_file(tmp_path / "0.safetensors")
-    Ranks(3, [ROOT / "tests/training/toy.py", tmp_path, 1], tmp_path / "log").wait()
+    Ranks(3, [ROOT / "tests/training/toy.py", tmp_path, 1, batch], tmp_path / "log").wait()
     found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(3)]
-    assert [int(one[f"True good {number}"]) for number in range(toy.STEPS)] == [1, 1, 0, 1, 0, 1]
+    assert [number for number in range(toy.IMAGES // batch) if not one[f"True good {number}"]] == bad
     for several in found:
         for name, value in one.items():
             assert torch.allclose(value, several[name], rtol=1e-11, atol=1e-13, equal_nan=False), name
@@ -97,6 +101,7 @@ def test_draws_are_recorded_sample_by_sample_whatever_the_micro_batch(processes)
         (5, 2, 1, [(2, 1), (1, 1)]),  # the smaller share is two pieces, so the larger one is too
         (7, 3, 2, [(2, 1, 1), (1, 1, 1)]),
         (8, 2, 2, [(2, 2), (2, 2)]),
+        (2, 3, 1, [(1, 1, 0)]),
     ],
 )
 def test_pieces_are_as_many_on_every_process(count, world, at_most, pieces):

@@ -1,7 +1,7 @@
 """A small recipe with all that is hard, and a program that trains it in one process or in several.
 
 Batch statistics in a layer and in a loss, two phases that share a network, a lazy one, a network that nobody trains, a
-fused and an unfused optimizer, an average. Usage: `toy.py OUT MICRO_BATCH`; each process writes OUT/RANK.safetensors.
+fused and an unfused optimizer, an average. Usage: `toy.py OUT MICRO_BATCH [BATCH]`; each process writes OUT/RANK.safetensors.
 """
 
 # ruff: noqa: ARG002 the contract names the arguments
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from waterscape.data.plan import part
+from waterscape.data.plan import reading
 from waterscape.nn.batchnorm import GlobalBatchNorm2d
 from waterscape.nn.global_batch import gather_batch
 from waterscape.randomness import Draw
@@ -24,7 +24,7 @@ from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
 BATCH = 5
-STEPS = 6
+IMAGES = 30
 NAN, INFINITE = 12, 24  # samples of step 2, in its first phase, and of step 4, in its second; each in one process
 
 
@@ -76,21 +76,21 @@ def columns(numbers, broken=True):
     return {"x.npy": values}
 
 
-def learner(processes, precision="float64", micro_batch=None, **options):
+def learner(processes, precision="float64", micro_batch=None, batch=BATCH, **options):
     recipe = Toy(**options)
     with torch.random.fork_rng():
         torch.manual_seed(processes.rank)  # the first process's weights must become everybody's
         networks = recipe.networks({})
-    run = Run(out=Path("unused"), batch=BATCH, precision=precision, micro_batch=micro_batch, record_draws=True)
+    run = Run(out=Path("unused"), batch=batch, precision=precision, micro_batch=micro_batch, record_draws=True)
     return Learner(recipe, run, networks, processes, epoch_images=100)
 
 
 def step(taught, number, broken=True):
     """The step of that number; returns the losses of this process."""
-    processes = taught.processes
-    mine = part(BATCH, processes.rank, processes.world)
-    numbers = torch.arange(mine.start, mine.stop) + BATCH * number
-    return taught.step(columns(numbers, broken), numbers, BATCH)
+    processes, batch = taught.processes, taught.run.batch
+    mine = reading(batch, processes.rank, processes.world)
+    numbers = torch.arange(mine.start, mine.stop) + batch * number
+    return taught.step(columns(numbers, broken), numbers, batch)
 
 
 def state(taught):
@@ -98,12 +98,12 @@ def state(taught):
     return {f"{file}: {name}": value.clone() for file, held in taught.tensors().items() for name, value in held.items()}
 
 
-def main(out, micro_batch):
+def main(out, micro_batch, batch=BATCH):
     processes = Processes(None, "float64", out)
     found = {}
     for statistics in (True, False):
-        taught = learner(processes, micro_batch=None if statistics else micro_batch, statistics=statistics)
-        for number in range(STEPS):
+        taught = learner(processes, micro_batch=None if statistics else micro_batch, batch=batch, statistics=statistics)
+        for number in range(IMAGES // batch):
             losses = step(taught, number)
             for name, value in losses.items():
                 found[f"{statistics} loss {number}: {name}"] = processes.sum(value)
@@ -114,4 +114,4 @@ def main(out, micro_batch):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -17,7 +17,7 @@ from waterscape.data.damage import Damage, Skipped
 from waterscape.data.manifest import Column
 from waterscape.data.order import Order
 from waterscape.data.pictures import Size, decode_samples
-from waterscape.data.plan import Planned, part, plan
+from waterscape.data.plan import Planned, plan, reading
 from waterscape.data.renamed import decode_as
 from waterscape.data.shard import ShardError
 from waterscape.data.shards import OpenFile, ShardSet, column_names
@@ -34,7 +34,8 @@ class Loaded:
     the samples lie a record apart); photos that are decoded as N × H × W × 3, uint8; others as a list of N payloads.
     `numbers` (N, int64): the samples' positions in the run's global stream. `keys`: "shard/key" of each sample, taken
     from the records' own tar headers. `position` and `count` are of the global batch. `skipped`: readings of this part
-    that were replaced, since the planned sample is damaged.
+    that were replaced, since the planned sample is damaged. `stands_in`: the batch is smaller than the world and this
+    rank has no image of it; what it holds is the batch's first, which belongs to another rank.
 
     The tensors are the holder's for as long as it keeps them: their memory is used again only when they are gone.
     """
@@ -45,6 +46,7 @@ class Loaded:
     position: int
     count: int
     skipped: list[Skipped] = field(default_factory=list)
+    stands_in: bool = False
 
 
 class Batches(Iterator[Loaded]):
@@ -71,7 +73,7 @@ class Batches(Iterator[Loaded]):
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
 
     Raises:
-        UserError: a column that some sample has not, or a batch smaller than the world.
+        UserError: a column that some sample has not.
         ShardError: from `next`, as soon as a thread met a record that fails its checks, or one more of them than may
             be skipped.
     """
@@ -95,8 +97,6 @@ class Batches(Iterator[Loaded]):
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} does not exist in a world of {world}")
-        if batch < world:
-            raise UserError(f"a batch of {batch} images leaves some of {world} processes without: use {world} or more")
         if not np.array_equal(order.counts, shards.counts):
             raise ValueError(f"the order is of other shards than split {shards.split!r} of {shards.directory}")
         if not columns or prefetch < 1 or (threads is not None and threads < 1):
@@ -109,7 +109,8 @@ class Batches(Iterator[Loaded]):
         self.columns = {name: (sources or {}).get(name, name) for name in columns}
         self.pictures = {self.columns[name]: size for name, size in self.pictures.items()}
         stored = list(dict.fromkeys(self.columns.values()))
-        share = len(part(batch, rank, world))
+        self.stands_in = rank >= batch
+        share = len(reading(batch, rank, world))
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged)
@@ -220,7 +221,8 @@ class Batches(Iterator[Loaded]):
                 members = entries["name"].tolist()  # `payload` has found them in the tar
             keys = keys or self._keys(shards, members, name)
         named = {name: self._named(name, columns[source], planned) for name, source in self.columns.items()}
-        return Loaded(named, torch.from_numpy(planned.numbers), keys, planned.position, planned.count)
+        numbers = torch.from_numpy(planned.numbers)
+        return Loaded(named, numbers, keys, planned.position, planned.count, stands_in=self.stands_in)
 
     def _named(self, name: str, stored: torch.Tensor | list[bytes], planned: Planned) -> torch.Tensor | list[bytes]:
         """A column as it was asked for: decoded, where it is stored as something else than the array it should be."""

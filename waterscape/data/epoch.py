@@ -75,15 +75,10 @@ def count_epoch(
         columns: that are read; None: all.
 
     Raises:
-        UserError: no such column; no process; a batch that leaves processes without an image.
+        UserError: no such column; no process.
     """
     if processes < 1:
         raise UserError(f"{processes} processes cannot train: give 1 or more")
-    if batch < processes:
-        idle = processes - batch
-        raise UserError(
-            f"a batch of {batch} images leaves {idle} of {processes} processes without: use {processes} or more"
-        )
     for column in columns or ():
         shards.column(column)
     order = Order(shards.counts, seed)

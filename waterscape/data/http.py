@@ -9,21 +9,16 @@ import asyncio
 import concurrent.futures
 import re
 import threading
-import time
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from waterscape.data.http_manners import MOST_REDIRECTS, REDIRECTS, TRANSIENT, RedirectError, redirected, retry_after
 from waterscape.data.transfer import PIECE, AgainError, Body, HaltedError, NeverError, file_system
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0  # without a byte
 LOOK_SECONDS = 0.2
-MOST_REDIRECTS = 5
-LONGEST_RETRY_AFTER = 300.0
-TRANSIENT = {408, 425, 429, *range(500, 600)}
 MISSING = {404, 410}
 
 
@@ -65,19 +60,22 @@ async def _request(system: Any, url: str, body: Body) -> None:
     for _ in range(MOST_REDIRECTS + 1):
         address = system.encode_url(there)
         async with session.get(address, headers=headers, allow_redirects=False, **options) as answer:
-            if answer.status not in (301, 302, 303, 307, 308):
+            if answer.status not in REDIRECTS:
                 _judge(answer.status, answer.headers, body)
                 async for piece in answer.content.iter_chunked(PIECE):
                     body.write(piece)
                 return
-            there = _redirected(there, answer.headers.get("Location", ""))
+            try:
+                there = redirected(there, answer.headers.get("Location", ""))
+            except RedirectError as error:
+                raise NeverError(str(error)) from error
     raise NeverError(f"more than {MOST_REDIRECTS} redirects")
 
 
 def _judge(status: int, headers: Any, body: Body) -> None:
     """Whether the answer's body is what was asked for; an answer from the start makes the body start again."""
     if status in TRANSIENT:
-        raise AgainError(f"the server answers {status}", _retry_after(headers.get("Retry-After", "")))
+        raise AgainError(f"the server answers {status}", retry_after(headers.get("Retry-After", "")))
     if status in MISSING:
         raise NeverError(f"there is no such file ({status})", missing=True)
     if status in (401, 403):
@@ -102,30 +100,3 @@ def _judge(status: int, headers: Any, body: Body) -> None:
     length, size = headers.get("Content-Length", ""), body.wanted.size
     if length.isdigit() and size is not None and start + int(length) != size:
         raise AgainError(f"the server announces {start + int(length)} bytes instead of {size}")
-
-
-def _redirected(url: str, location: str) -> str:
-    """Where a redirect leads, on the same host only: any other one might be inside our network, or gather tokens."""
-    target = urljoin(url, location)
-    one, other = urlsplit(url), urlsplit(target)
-    same = (one.hostname, one.port, one.scheme) == (other.hostname, other.port, other.scheme)
-    safer = (one.hostname, one.port, one.scheme, other.port, other.scheme) == (
-        other.hostname,
-        None,
-        "http",
-        None,
-        "https",
-    )
-    if not location or not (same or safer):
-        where = f"{other.scheme}://{other.hostname or ''}" if location else "nowhere"
-        raise NeverError(f"it redirects to {where}, which is not followed: give the address there itself")
-    return target
-
-
-def _retry_after(value: str) -> float:
-    """Seconds to wait, from a header that gives seconds or a date; 0 where it gives neither."""
-    try:
-        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
-        return 0.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

@@ -33,6 +33,14 @@ def part(count: int, rank: int, world: int) -> range:
     return range(first, first + share + (rank < extra))
 
 
+def reading(count: int, rank: int, world: int) -> range:
+    """What a rank reads of a batch: its part, or, where a batch is smaller than the world, the first image in its stead.
+
+    Whoever has no image still takes part in whatever all processes compute together (`nn.global_batch.shares`).
+    """
+    return part(count, rank, world) or range(1)
+
+
 def plan(
     shards: ShardSet,
     columns: Sequence[str],
@@ -45,12 +53,13 @@ def plan(
     stop: int | None,
 ) -> Iterator[Planned]:
     """Batches from position `start` up to `stop` (the last one may be smaller), or without end."""
+    reads = part if batch >= world else reading
     stride = max(1, min(LOOKED_UP * world, order.total) // batch) * batch  # not many epochs of a small set at once
     while stop is None or start < stop:
         end = start + stride if stop is None else min(start + stride, stop)
         starts = range(start, end, batch)
         counts = [min(batch, end - first) for first in starts]
-        parts = [part(count, rank, world) for count in counts]
+        parts = [reads(count, rank, world) for count in counts]
         numbers = np.concatenate([first + np.arange(p.start, p.stop) for first, p in zip(starts, parts, strict=True)])
         shard, row = (places[numbers - start] for places in order.locate(start, end - start))
         entries = {column: shards.entries(shard, row, column) for column in columns}

@@ -23,7 +23,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from waterscape.data.batches import Loaded
 from waterscape.data.pictures import Size, decode_picture
-from waterscape.data.plan import part
+from waterscape.data.plan import reading
 from waterscape.data.renamed import decode_as
 from waterscape.data.shard import ShardError
 from waterscape.data.tars import Tar, TarSet, split_name
@@ -56,7 +56,7 @@ class Streamed(Iterator[Loaded]):
         prefetch: batches read ahead.
 
     Raises:
-        UserError: a column that some sample has not, or a batch smaller than the world.
+        UserError: a column that some sample has not, or fewer samples than processes.
         ShardError: from `next`, a tar that gives fewer samples than its headers promised, or a value that is none.
     """
 
@@ -74,11 +74,12 @@ class Streamed(Iterator[Loaded]):
         sources: Mapping[str, str] | None = None,
         prefetch: int = 2,
     ) -> None:
-        if batch < world:
-            raise UserError(f"a batch of {batch} images leaves some of {world} processes without: use {world} or more")
         if len(tars) < world:
             raise UserError(f"{tars.directory}: {len(tars)} samples cannot feed {world} processes: use fewer")
-        self.tars, self.batch, self.rank, self.world = tars, batch, rank, world
+        self.tars, self.batch = tars, batch
+        self.part, self.stands_in = reading(batch, rank, world), rank >= batch
+        self.readers = min(batch, world)  # whoever has no image of a batch reads what another one reads
+        self.reader = rank % self.readers
         self.sources = {column: (sources or {}).get(column, column) for column in columns}
         for source in self.sources.values():
             tars.check(source)
@@ -108,7 +109,7 @@ class Streamed(Iterator[Loaded]):
 
     def _work(self, start: int) -> None:
         try:
-            mine, samples = part(self.batch, self.rank, self.world), self._samples()
+            mine, samples = self.part, self._samples()
             for position in count(start, self.batch):
                 self._room.acquire()
                 if self._ended:
@@ -129,7 +130,7 @@ class Streamed(Iterator[Loaded]):
                     f"{keys[0]} and others of its batch: {column} has the shapes {sorted(shapes)}: pack anew"
                 )
             columns[column] = torch.from_numpy(np.stack(values)) if shapes else values
-        return Loaded(columns, numbers, keys, position, self.batch)
+        return Loaded(columns, numbers, keys, position, self.batch, stands_in=self.stands_in)
 
     def _value(self, sample: Sample, column: str) -> Any:
         """An array, or the bytes of what is none."""
@@ -146,11 +147,11 @@ class Streamed(Iterator[Loaded]):
         for epoch in count():
             tars = list(self.tars.tars)
             random.Random(hash64(*self.seed, "tars", epoch)).shuffle(tars)  # noqa: S311 an order, no secret
-            by_tar = len(tars) >= self.world  # webdataset's split_by_node
-            samples = self._read(islice(tars, self.rank, None, self.world) if by_tar else tars)
+            by_tar = len(tars) >= self.readers  # webdataset's split_by_node
+            samples = self._read(islice(tars, self.reader, None, self.readers) if by_tar else tars)
             if not by_tar:
-                samples = islice(samples, self.rank, None, self.world)
-            mixing = random.Random(hash64(*self.seed, "samples", epoch, self.rank))  # noqa: S311
+                samples = islice(samples, self.reader, None, self.readers)
+            mixing = random.Random(hash64(*self.seed, "samples", epoch, self.reader))  # noqa: S311
             yield from shuffle(SHUFFLED, initial=SHUFFLED, rng=mixing)(samples)
 
     def _read(self, tars: Iterator[Tar] | Sequence[Tar]) -> Iterator[Sample]:

@@ -98,7 +98,8 @@ class _Normalise(torch.autograd.Function):
             slope = sums[0] * scale.square() * ones / -count
             level = sums[1] * scale * ones / -count - slope * mean
             along = _along(x)
-            first.add_(torch.addcmul(level.view(along), x, slope.view(along)))
+            if not _stands_in(ctx.held):  # else the statistics do not depend on x
+                first.add_(torch.addcmul(level.view(along), x, slope.view(along)))
         kept = ctx.needs_input_grad[1:3]
         return first, of_weight if kept[0] else None, of_bias if kept[1] else None, None, None
 
@@ -117,8 +118,15 @@ def _along(x: Tensor) -> tuple[int, ...]:
     return 1, -1, *[1] * (x.ndim - 2)
 
 
+def _stands_in(held: Shares) -> bool:
+    """Whether what this process computes with only stands in for samples that it has not: no statistic counts it."""
+    return held.sizes[held.rank] == 0
+
+
 def _statistics(x: Tensor, held: Shares) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance (C each) over all processes' values, and how many values a channel has (a scalar)."""
+    if _stands_in(held):
+        x = x[:0]
     channels = x.shape[1]
     values = x.numel() // channels
     if values:

@@ -34,7 +34,11 @@ _now: Shares | None = None  # no ContextVar: backward runs in threads of its own
 
 @contextlib.contextmanager
 def shares(sizes: Sequence[int], rank: int) -> Iterator[None]:
-    """Within this block each process holds so many samples of the batch; the engine's to say."""
+    """Within this block each process holds so many samples of the batch; the engine's to say.
+
+    A process that holds none computes with one that stands in for them: so it makes the calls that the others wait for.
+    Nothing here counts it, and the engine gives its loss no weight.
+    """
     global _now
     before, _now = _now, Shares(tuple(sizes), rank)
     try:
@@ -60,10 +64,11 @@ def gather_batch(tensor: Tensor) -> Tensor:
     now = current()
     if now is None:
         return tensor
-    times, rest = divmod(len(tensor), now.sizes[now.rank])
+    own = now.sizes[now.rank]
+    times, rest = divmod(len(tensor), own or 1)
     if rest or not times:
-        raise ValueError(f"{len(tensor)} rows cannot be gathered for {now.sizes[now.rank]} samples: give each as many")
-    return gather_rows(tensor, Shares(tuple(times * size for size in now.sizes), now.rank))
+        raise ValueError(f"{len(tensor)} rows cannot be gathered for {own} samples: give each as many")
+    return gather_rows(tensor[: times * own], Shares(tuple(times * size for size in now.sizes), now.rank))
 
 
 def gather_rows(tensor: Tensor, held: Shares) -> Tensor:

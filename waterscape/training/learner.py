@@ -58,6 +58,8 @@ class Learner:
     def step(self, columns: Mapping[str, Any], numbers: Tensor, count: int) -> dict[str, Tensor]:
         """Train on a global batch of `count` images, of which `columns` and `numbers` are this process's share.
 
+        Where the batch is smaller than the world, a process without a share holds any one sample in its stead.
+
         Where a phase's loss or gradients are not finite, nothing moves from there on: no optimizer, no buffer, no
         average, on all processes alike. The step is skipped and its images are counted all the same.
 
@@ -102,7 +104,7 @@ class Learner:
         losses: dict[str, Tensor] = {}
         done, rank = 0, self.processes.rank
         for sizes in micro_batches(count, self.processes.world, self.run.micro_batch):
-            rows = slice(done, done + sizes[rank])
+            rows = slice(done, done + (sizes[rank] or 1))
             done = rows.stop
             piece, drawn = {name: value[rows] for name, value in batch.items()}, draw.rows(rows)
             with shares(sizes, rank):
@@ -182,9 +184,10 @@ class Learner:
 def micro_batches(count: int, world: int, at_most: int | None) -> list[tuple[int, ...]]:
     """How a global batch of `count` images comes in pieces: for each piece, how many images each process takes.
 
-    Every process has equally many pieces, none of them empty, so that they can wait for one another within a piece.
+    Every process has equally many pieces, none of them empty, so that they can wait for one another within a piece
+    (but where the batch is smaller than the world: the one piece of a process without images is 0).
     (Where the shares are unequal and `at_most` is 1, the larger ones therefore have a piece of 2.)
     """
     held = [len(part(count, rank, world)) for rank in range(world)]
-    pieces = 1 if at_most is None else min(-(-max(held) // at_most), min(held))
+    pieces = 1 if at_most is None else min(-(-max(held) // at_most), max(min(held), 1))
     return [tuple(len(part(size, piece, pieces)) for size in held) for piece in range(pieces)]

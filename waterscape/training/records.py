@@ -76,8 +76,9 @@ class Records:
 
     def note(self, losses: dict[str, Tensor], loaded: Loaded) -> None:
         """One step: its samples into the ledger, its losses into the next report."""
-        self.ledger.write(loaded.numbers.tolist(), loaded.keys, self.learner.drawn)
-        self.skips.note(loaded.skipped)
+        if not loaded.stands_in:  # another process notes that sample
+            self.ledger.write(loaded.numbers.tolist(), loaded.keys, self.learner.drawn)
+            self.skips.note(loaded.skipped)
         for name, value in losses.items():
             total, steps = self.sums.get(name, (torch.zeros_like(value), torch.zeros_like(value)))
             self.sums[name] = total + value, steps + self.learner.good  # a skipped step has no losses
