@@ -1,7 +1,8 @@
 """A small recipe with all that is hard, and a program that trains it in one process or in several.
 
 Batch statistics in a layer and in a loss, two phases that share a network, a lazy one, a network that nobody trains, a
-fused and an unfused optimizer, an average. Usage: `toy.py OUT MICRO_BATCH [BATCH]`; each process writes OUT/RANK.safetensors.
+fused and an unfused optimizer, an average. Usage: `toy.py OUT MICRO_BATCH [BATCH]`; each process writes
+OUT/RANK.safetensors.
 """
 
 # ruff: noqa: ARG002 the contract names the arguments
