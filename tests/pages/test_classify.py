@@ -1,43 +1,16 @@
 """`waterscape classify`: photos of every kind, bad ones named and counted; a set with its table and pictures."""
 
-import io
 import json
 
 import numpy as np
 import pytest
+from coloured_scenes import jpeg, photo, train_classifier, write_scenes
 from PIL import Image
 from programs import run
 
 from waterscape.__main__ import dispatch
-from waterscape.data.pack import SetWriter
 from waterscape.errors import UserError
 from waterscape.models.scene_classifier import SCENES
-
-
-def photo(kind, number, height=100, width=120):
-    """A synthetic photo whose colour tells its class."""
-    random = np.random.default_rng(number)
-    colour = np.array([[60 + 140 * (kind >> bit & 1) for bit in range(3)]])  # black, red, green, yellow, …
-    grain = random.normal(0, 20, (height, width, 3))
-    return Image.fromarray(np.clip(colour + grain, 0, 255).astype(np.uint8))
-
-
-def jpeg(image, **options):
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=92, **options)
-    return stream.getvalue()
-
-
-def write_scenes(out, classes=SCENES, samples=84):
-    with SetWriter(out, facts={"classes": list(classes), "synthetic": True}, samples_per_shard=32) as writer:
-        for number in range(samples):
-            kind = number % len(classes)
-            split = ("train", "train", "valid", "test")[number // len(classes) % 4]
-            told = {"region": "synthetic", "source": f"{number}.jpg"}
-            values = {"jpg": jpeg(photo(kind, number)), "class.npy": np.array(kind, np.uint8), "json": told}
-            writer.add(split, values)
-        writer.finish()
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +20,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(scenes, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "run"
-    words = ["--side", 32, "--widths", 8, 16, "--batch", 14, "--images", 448, "--balance", "class.npy"]
-    more = ["--average-images", 0, "--learning-rate", 0.01, "--picture-every", 10**6, "--no-tensorboard"]
-    run("train", "scene_classifier:small", "--data", scenes, "--out", out, *words, *more)
-    return out
+    return train_classifier(scenes, tmp_path_factory.mktemp("run") / "run")
 
 
 def test_a_run_shows_figures_by_class_and_draws_them(trained):

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from coloured_scenes import train_classifier, write_scenes
 from PIL import Image
 from programs import run
-from test_classify import write_scenes
 
 from waterscape import models
 from waterscape.__main__ import dispatch
@@ -26,11 +26,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(scenes, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "classifier"
-    words = ["--side", 32, "--widths", 8, 16, "--batch", 14, "--images", 448, "--balance", "class.npy"]
-    more = ["--average-images", 0, "--learning-rate", 0.01, *QUIET]
-    run("train", "scene_classifier:small", "--data", scenes, "--out", out, *words, *more)
-    return out
+    return train_classifier(scenes, tmp_path_factory.mktemp("runs") / "classifier")
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_a_lake_is_a_circle_on_the_ground(world):
     assert np.abs(expected - occurrence).max() < 0.51
 
 
+@pytest.mark.long
 def test_lakes_are_round_at_true_scale_and_were_not_before(world, tmp_path):
     for path in sorted(world.glob("*/*-0000000256-0000000256.tif")):
         latitude = float(re.search(r"lakes(-?\d+)", path.parent.name.replace("lakes-", "lakes", 1))[1])

@@ -76,9 +76,9 @@ def saved_where_it_stood(out, told):
 
 
 LAUNCHERS = [
-    pytest.param("alone", marks=pytest.mark.long),
+    pytest.param("alone"),
     pytest.param("accelerate launch, one process", marks=pytest.mark.long),
-    pytest.param("accelerate launch, two processes"),
+    pytest.param("accelerate launch, two processes", marks=pytest.mark.long),
     pytest.param("torchrun, two processes", marks=pytest.mark.long),
 ]
 

@@ -31,6 +31,7 @@ def words(data, out, images, *more):
     return ["train", "water_vae", "--data", data, "--out", out, "--images", images, *small, *more]
 
 
+@pytest.mark.long
 def test_three_shards_on_two_processes_take_equal_steps_over_damaged_samples(uneven, tmp_path, capsys):
     spoiled = {spoil(uneven, *at) for at in [(0, 3), (1, 31), (2, 7)]}
     more = ["--skip-damaged", 3, "--report-every", 24]
