@@ -1,0 +1,306 @@
+"""Export tasks on Earth Engine's servers, and a list of them on disk: what is exported, and what of it is done.
+
+The list is a file of JSON lines. What will be asked for stands there, on the disk, before it is asked for, with the id
+of the request; so a program that ends at any moment finds its tasks again and starts none twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waterscape.durable import Lines
+from waterscape.errors import UserError
+from waterscape.sources.earthengine import EarthEngineError, explained
+
+if TYPE_CHECKING:
+    import ee
+
+MOST_QUEUED = 3000
+"""Tasks of a project that may wait or run (developers.google.com/earth-engine/guides/usage)."""
+QUEUE_FULL = "too many tasks"
+PASSING = ("internal error", "unavailable", "try again", "timed out", "timeout", "deadline")
+"""Words of a failed task that another attempt may better."""
+ATTEMPTS = 3
+LONGEST_PAUSE = 120.0  # seconds between two looks, where nothing changes
+RUNS = ("PENDING", "RUNNING", "CANCELLING")
+
+
+@dataclass(frozen=True)
+class Export:
+    """An asset to make: the graph and where its pixels lie. `image` is made only when the task is started."""
+
+    name: str
+    asset: str
+    image: Callable[[], ee.Image]
+    region: Callable[[], ee.Geometry]
+    crs: str
+    transform: tuple[float, ...]
+    overwrite: bool = False
+    pyramids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Task:
+    """What is known of one export."""
+
+    name: str
+    asset: str
+    state: str = "absent"
+    """absent, skipped, intended, refused, or Earth Engine's word: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED."""
+    attempt: int = 0
+    request: str = ""
+    operation: str = ""
+    reason: str = ""
+    eecu_seconds: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "refused")
+
+
+class TaskList:
+    """The tasks in a file of JSON lines, a line a change. Raises `UserError` where the file is not such a list."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tasks: dict[str, Task] = {}
+        torn = self._read() if path.exists() else False
+        self._lines = Lines(path)
+        if torn:
+            self._lines.write("\n")  # what a lost machine left of a line stays by itself
+
+    def _read(self) -> bool:
+        """Take in what the file says; returns whether its last line is torn.
+
+        A torn line tells of nothing that was asked for, since each is whole before its request.
+        """
+        content = self.path.read_text(errors="replace")
+        for line in filter(None, content.split("\n")):
+            try:
+                facts = json.loads(line)
+                facts.pop("time", None)
+                self.tasks[facts["name"]] = Task(**facts)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+        if content.strip() and not self.tasks:
+            raise UserError(f"{self.path} is no list of tasks: move it away, or give --out another folder")
+        return bool(content) and not content.endswith("\n")
+
+    def put(self, task: Task) -> None:
+        """Write a task's state, on the disk when this returns."""
+        self.tasks[task.name] = task
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._lines.write(json.dumps({**task.__dict__, "time": when}) + "\n")
+        self._lines.sync()
+
+    def close(self) -> None:
+        """Write no more."""
+        self._lines.close()
+
+
+@contextmanager
+def asking(doing: str) -> Iterator[None]:
+    """As `explained`; and an answer in which the client finds nothing that it expects is an `EarthEngineError` too."""
+    with explained(doing):
+        try:
+            yield
+        except (TypeError, KeyError, AttributeError) as error:
+            raise EarthEngineError(f"{doing}: Earth Engine answers what makes no sense; try again later") from error
+
+
+def request_id(seed: str, task: Task) -> str:
+    """The id of a request, the same whenever the same attempt at the same asset is asked for."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/{task.asset}/{task.attempt}"))
+
+
+class Exporter:
+    """Starts tasks and looks after them until each has ended.
+
+    Args:
+        tasks: the list on disk.
+        seed: of this list alone: what the ids of its requests are made of.
+        most_queued: of this project's tasks, those of others included.
+        first_pause: seconds between looks, doubled while nothing changes.
+        idle: is told, after a look that found nothing new, how many tasks are in each state.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskList,
+        seed: str,
+        *,
+        most_queued: int = MOST_QUEUED,
+        first_pause: float = 10.0,
+        idle: Callable[[Counter[str]], None] = lambda _: None,
+    ) -> None:
+        self.tasks, self.seed, self.most_queued, self.first_pause = tasks, seed, most_queued, first_pause
+        self.idle = idle
+        self._tried: Counter[str] = Counter()
+
+    def run(self, exports: Sequence[Export], existing: set[str], *, wait: bool = True) -> Iterator[Task]:
+        """Yields each task whenever something became of it.
+
+        Args:
+            exports: what to make, in order.
+            existing: assets that are there already; those not ours are skipped unless they are to be overwritten.
+            wait: whether to stay until all have ended.
+
+        Raises:
+            EarthEngineError: access is refused, or the service cannot be reached; all that was started is on the list.
+        """
+        for task in map(self._known, exports):
+            gone = task.state == "SUCCEEDED" and task.asset not in existing  # somebody deleted it
+            if gone or task.state in ("FAILED", "CANCELLED", "refused"):  # of an earlier run: this one tries anew
+                task.state = "absent"
+        waiting = [export for export in exports if not self._known(export).ended]
+        yield from self._skipped(waiting, existing)
+        waiting = [export for export in waiting if not self._known(export).ended]
+        operations, pause = self._operations(), self.first_pause
+        yield from self._adopt(waiting, operations)
+        while True:
+            foreign = self._foreign(operations)
+            started = False
+            for export in waiting:
+                if self._running() + foreign >= self.most_queued:
+                    break
+                task = self._known(export)
+                if task.state in ("absent", "intended"):
+                    begun = self._start(export, task)
+                    if begun is None:
+                        break  # the queue is full: look again later
+                    started = True
+                    yield begun
+            waiting = [export for export in waiting if not self._known(export).ended]
+            if not waiting or (not wait and not any(self._known(e).state in ("absent", "intended") for e in waiting)):
+                return
+            time.sleep(pause)
+            operations = self._operations()
+            changed = list(self._look(waiting, operations))
+            yield from changed
+            pause = self.first_pause if changed or started else min(2 * pause, LONGEST_PAUSE)
+            if not changed:
+                self.idle(Counter(self._known(export).state for export in exports))
+
+    def _known(self, export: Export) -> Task:
+        return self.tasks.tasks.setdefault(export.name, Task(export.name, export.asset))
+
+    def _running(self) -> int:
+        return sum(task.state in RUNS for task in self.tasks.tasks.values())
+
+    def _foreign(self, operations: Mapping[str, Mapping[str, Any]]) -> int:
+        """Tasks of the project that wait or run and are not ours."""
+        ours = {task.operation for task in self.tasks.tasks.values()}
+        return sum(
+            operation.get("metadata", {}).get("state") in RUNS
+            for name, operation in operations.items()
+            if name not in ours
+        )
+
+    def _skipped(self, exports: Sequence[Export], existing: set[str]) -> Iterator[Task]:
+        for export in exports:
+            task = self._known(export)
+            if task.state == "absent" and export.asset in existing and not export.overwrite:
+                task.state, task.reason = "skipped", "the asset exists"
+                yield task  # not written down: with --overwrite, or once it is deleted, the same command exports it
+
+    def _operations(self) -> dict[str, Mapping[str, Any]]:
+        import ee
+
+        with asking("listing the tasks"):
+            return {operation["name"]: operation for operation in ee.data.listOperations()}
+
+    def _adopt(self, exports: Sequence[Export], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+        """Tasks that were asked for by a program that ended before it was answered."""
+        by_description = {each.get("metadata", {}).get("description", ""): name for name, each in operations.items()}
+        for export in exports:
+            task = self._known(export)
+            if task.state == "intended" and (name := by_description.get(_description(task))):
+                yield self._begun(task, name)
+        yield from self._look(exports, operations)
+
+    def _start(self, export: Export, task: Task) -> Task | None:
+        """Ask for a task; None where the queue is full."""
+        import ee
+
+        if task.state == "absent":
+            task.attempt += 1
+            self._tried[task.name] += 1
+            task.request = request_id(self.seed, task)
+            task.state = "intended"
+            self.tasks.put(task)
+        made = ee.batch.Export.image.toAsset(
+            image=export.image(),
+            description=_description(task),
+            assetId=export.asset,
+            region=export.region(),
+            crs=export.crs,
+            crsTransform=list(export.transform),
+            maxPixels=int(1e10),
+            pyramidingPolicy=dict(export.pyramids),
+            overwrite=export.overwrite,
+        )
+        try:
+            with asking(f"starting {task.name}"):
+                operation = ee.data.exportImage(task.request, dict(made.config or {}))
+        except EarthEngineError as error:
+            if QUEUE_FULL in str(error).lower():
+                return None
+            adopted = self._asked_before(task)
+            if adopted:
+                return self._begun(task, adopted)
+            if "cannot overwrite" in str(error).lower():
+                task.state, task.reason = "refused", f"{task.asset} exists meanwhile; --overwrite replaces it"
+                self.tasks.put(task)
+                return task
+            raise
+        return self._begun(task, operation["name"])
+
+    def _asked_before(self, task: Task) -> str:
+        """The operation of a request that was answered by an error although it was started before."""
+        for name, operation in self._operations().items():
+            if operation.get("metadata", {}).get("description") == _description(task):
+                return name
+        return ""
+
+    def _begun(self, task: Task, operation: str) -> Task:
+        task.operation, task.state, task.reason = operation, "PENDING", ""
+        self.tasks.put(task)
+        return task
+
+    def _look(self, exports: Sequence[Export], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+        """What became of those that were started."""
+        import ee
+
+        for export in exports:
+            task = self._known(export)
+            if task.state not in RUNS:
+                continue
+            operation = operations.get(task.operation)
+            if operation is None:
+                with asking(f"asking for {task.name}"):
+                    operation = ee.data.getOperation(task.operation)
+            facts = operation.get("metadata", {})
+            state = facts.get("state", task.state)
+            if state == task.state:
+                continue
+            task.state, task.eecu_seconds = state, facts.get("batchEecuUsageSeconds", task.eecu_seconds)
+            task.reason = " ".join(operation.get("error", {}).get("message", "").split())
+            passing = any(word in task.reason.lower() for word in PASSING)
+            if state == "FAILED" and passing and self._tried[task.name] < ATTEMPTS:
+                task.state = "absent"  # another attempt, with a request of its own
+            self.tasks.put(task)
+            yield task
+
+
+def _description(task: Task) -> str:
+    """What the task is called on the servers; the same for the same request alone."""
+    return f"waterscape {task.name} {task.request[:13]}"
