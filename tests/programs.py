@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import io
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from waterscape.__main__ import dispatch
 from waterscape.data.pack import SetWriter
+from waterscape.errors import run_command
 from waterscape.metrics.morphology import CLASSES
 from waterscape.sources.occurrence_sample import reduce
 
@@ -29,6 +35,27 @@ def run_program(*words, timeout=240, **environment):
         text=True,
         timeout=timeout,
     )
+
+
+def run_tool(name, *words):
+    """Run tools/NAME.py within this process, which saves the seconds of a start: exit code, stdout, stderr."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    program = importlib.util.module_from_spec(spec)
+    out, err = io.StringIO(), io.StringIO()
+
+    def run():
+        spec.loader.exec_module(program)
+        run_command(program.main)
+
+    with (
+        mock.patch.dict(sys.modules, {name: program}),
+        mock.patch.object(sys, "argv", [f"{name}.py", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        run()
+    return ended.value.code, out.getvalue(), err.getvalue()
 
 
 def write_tiles(out, samples=200, seed=0, held_out=("valid",), full=False, **facts):

@@ -4,6 +4,7 @@
     python tools/make_world.py OUT --lakes-at 45,60,70,78
     python tools/make_world.py OUT --views 1000 --seed 7
     python tools/make_world.py OUT --scenes 2000 --seed 7
+    python tools/make_world.py OUT --landsat 40 --seed 7
 
 No tile shows a real place. `OUT/world.json` says so, and what was drawn in each tile.
 """
@@ -24,6 +25,7 @@ from waterscape.errors import run_command
 from waterscape.options import comma_separated, parse
 from waterscape.sources.world.circles import write_lakes
 from waterscape.sources.world.export import write_world
+from waterscape.sources.world.landsat_export import write_landsat
 from waterscape.sources.world.scenes.scene import write_scenes
 from waterscape.sources.world.views.place import write_views
 
@@ -46,6 +48,8 @@ class Command:
     """Instead of all this, so many places, each as a satellite tile and as a photo from its middle, for pack_pairs."""
     scenes: int = 0
     """Instead of all this, so many painted photos of landscapes in folders of seven classes, for pack_scenes."""
+    landsat: int = 0
+    """Instead of all this, so many Landsat scenes with masks of water, for pack_landsat."""
     replace: bool = False
     """Replace the synthetic world that stands there."""
     processes: int = os.cpu_count() or 1
@@ -72,6 +76,10 @@ def main() -> int:
     if command.scenes:
         write_scenes(command.out, command.scenes, command.seed, replace=command.replace, processes=command.processes)
         print(f"{command.out}: {command.scenes} synthetic scenes in {time.monotonic() - began:.0f} s")
+        return 0
+    if command.landsat:
+        write_landsat(command.out, command.landsat, command.seed, replace=command.replace, processes=command.processes)
+        print(f"{command.out}: {command.landsat} synthetic Landsat scenes in {time.monotonic() - began:.0f} s")
         return 0
     facts = write_world(
         command.out,

@@ -13,7 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from waterscape.errors import UserError
 
 Options = TypeVar("Options")
-Number = TypeVar("Number", int, float)
+Part = TypeVar("Part", int, float, str)
 
 
 def parse(kind: type[Options], arguments: Sequence[str], program: str) -> Options:
@@ -40,8 +40,8 @@ def parse_some(kind: type[Options], arguments: Sequence[str], program: str) -> t
     return parsed, list(unknown)
 
 
-def comma_separated(kind: type[Number], metavar: str) -> PrimitiveConstructorSpec[tuple[Number, ...]]:
-    """How a command line writes a tuple of numbers, 256,64: to be put into `Annotated`."""
+def comma_separated(kind: type[Part], metavar: str) -> PrimitiveConstructorSpec[tuple[Part, ...]]:
+    """How a command line writes a tuple of numbers or words, 256,64: to be put into `Annotated`."""
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=metavar,

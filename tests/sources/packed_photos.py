@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import struct
-import sys
 import tarfile
 import zlib
-from unittest import mock
 
 import numpy as np
-import pytest
 from PIL import Image
-from programs import ROOT, run_program
+from programs import run_program, run_tool
 
 from waterscape.__main__ import dispatch
 from waterscape.data.manifest import Manifest
-from waterscape.errors import run_command
 
 
 def picture(number, height=60, width=80):
@@ -116,25 +111,8 @@ def dropped(out):
 
 
 def pack(tool, *words):
-    """Run tools/pack_….py within this process, which saves the seconds of a start: exit code, stdout, stderr."""
-    name = f"pack_{tool}"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    program = importlib.util.module_from_spec(spec)
-    out, err = io.StringIO(), io.StringIO()
-
-    def run():
-        spec.loader.exec_module(program)
-        run_command(program.main)
-
-    with (
-        mock.patch.dict(sys.modules, {name: program}),
-        mock.patch.object(sys, "argv", [f"{name}.py", *map(str, words), "--processes", "1"]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        run()
-    return ended.value.code, out.getvalue(), err.getvalue()
+    """Run tools/pack_….py within this process: exit code, stdout, stderr."""
+    return run_tool(f"pack_{tool}", *words, "--processes", 1)
 
 
 def packed(tool, *words):

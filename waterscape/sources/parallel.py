@@ -39,12 +39,15 @@ class Each(Protocol):
 
 
 class Workers:
-    """Processes that share work; with `processes` of 1, or for few items, all is done in this one."""
+    """Processes that share work; with `processes` of 1, or for `few` items, all is done in this one.
 
-    def __init__(self, processes: int) -> None:
+    Items of seconds, not milliseconds, want `few` and `chunk` of 1: so many are handed to a process at once.
+    """
+
+    def __init__(self, processes: int, *, few: int | None = None, chunk: int = CHUNK) -> None:
         if processes < 1:
             raise UserError(f"--processes is {processes}; give 1 or more")
-        self.processes = processes
+        self.processes, self.few, self.chunk = processes, FEW if few is None else few, chunk
         self._pool: ProcessPoolExecutor | None = None
 
     def in_order(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -53,15 +56,15 @@ class Workers:
         Raises:
             UserError: a process was ended by force. Whatever `function` raises comes through.
         """
-        if self.processes == 1 or len(items) <= FEW:
+        if self.processes == 1 or len(items) <= self.few:
             yield from map(function, items)
             return
         # Fresh interpreters: a fork of a process that runs threads (torch, GDAL) can hang.
         self._pool = self._pool or ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"), _prepare)
         waiting: deque[Future[list[Result]]] = deque()
         try:
-            for start in range(0, len(items), CHUNK):
-                waiting.append(self._pool.submit(_each, function, items[start : start + CHUNK]))
+            for start in range(0, len(items), self.chunk):
+                waiting.append(self._pool.submit(_each, function, items[start : start + self.chunk]))
                 if len(waiting) == AHEAD * self.processes:
                     yield from waiting.popleft().result()
             while waiting:
@@ -106,4 +109,5 @@ def progress(results: Iterable[Result], total: int, name: str, unit: str = "tile
         if now - told >= LINE_SECONDS:
             told, rate = now, count / (now - began)
             left = (total - count) / rate
-            print(f"{name}: {count} of {total} {unit}s, {rate:.0f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+            speed = f"{rate:.{0 if rate >= 10 else 1}f}/s"
+            print(f"{name}: {count} of {total} {unit}s, {speed}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -188,9 +188,9 @@ def made(command: str, **options: Any) -> dict[str, Any]:
     return {"command": command, "version": metadata.version("waterscape"), "options": options}
 
 
-def libraries() -> dict[str, str]:
+def libraries(*more: str) -> dict[str, str]:
     """The versions of all that a picture's bytes depend on."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    return {name: metadata.version(name) for name in (*LIBRARIES, *more)}
 
 
 def block_of(told: Mapping[str, Any], block_km: float) -> str | None:

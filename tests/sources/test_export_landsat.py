@@ -1,0 +1,319 @@
+"""The export as a user runs it, against a loopback Earth Engine: the real client, real HTTP, synthetic scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ee
+import numpy as np
+import pytest
+import rasterio
+from loopback_earthengine import Fault, serve
+from programs import ROOT, run_tool
+from summers import expected, heights, scene, served
+
+from waterscape.sources import earthengine
+from waterscape.sources.area import box_area
+from waterscape.sources.landsat.bands import BANDS, band_stack
+from waterscape.sources.landsat.export_tile import is_whole
+from waterscape.sources.landsat.grid import DEGREES_PER_PIXEL as PIXEL
+from waterscape.sources.landsat.grid import tiles_over
+
+SIZE = 40  # pixels a side, of 9 tiles
+STEP = SIZE * PIXEL
+LEFT, BOTTOM = (round(number / STEP) * STEP for number in (217.0, 145.0))
+WEST, SOUTH = LEFT - 180, BOTTOM - 90
+AREA = (SOUTH + 0.001, WEST + 0.001, SOUTH + 3 * STEP - 0.001, WEST + 3 * STEP - 0.001)
+SIDE = 3 * SIZE + 20
+TRANSFORM = (PIXEL, 0.0, WEST - 10 * PIXEL, 0.0, -PIXEL, SOUTH + 3 * STEP + 10 * PIXEL)
+DAYS = ("2020-06-02", "2020-07-03", "2020-08-04")
+PIXELS = "computePixels"
+
+
+def world(empty_tile=False):
+    scenes = [scene("EPSG:4326", TRANSFORM, day, seed, SIDE) for seed, day in enumerate(DAYS)]
+    if empty_tile:
+        for each in scenes:
+            each.bands["QA_PIXEL"][10 : 10 + SIZE, 10 : 10 + SIZE] = 1 << 3
+    srtm, glo30 = (heights("EPSG:4326", TRANSFORM, SIDE, 5 + n, name) for n, name in enumerate(("elevation", "DEM")))
+    return scenes, srtm, served(scenes, srtm, [glo30])
+
+
+def words(out, *more, year=2020, grid="degrees", size=SIZE, area=AREA):
+    box = ["--box=" + ",".join(map(str, area)), "--grid", grid, "--tile-size", size]
+    return [*box, "--year", year, "--out", out, "--project", "demo-water", *more]
+
+
+def run(out, url, *more, **options):
+    """The tool within this process, with short pauses: exit code, stdout, stderr."""
+    pauses = dataclasses.replace(earthengine.LIMITS, first_pause=0.01, longest_pause=0.1)
+    ee.Reset()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARTHENGINE_URL", url)
+        patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+        patch.setattr(earthengine, "LIMITS", pauses)
+        return run_tool("export_landsat", *words(out, *more, **options))
+
+
+def start(out, url, *more):
+    """The tool as a process of its own."""
+    program = [sys.executable, "tools/export_landsat.py", *map(str, words(out, *more))]
+    environment = {**os.environ, "EARTHENGINE_URL": url}
+    return subprocess.Popen(program, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def files(out):
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def asked(server):
+    return server.count(PIXELS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """An export, and what it came from."""
+    out = tmp_path_factory.mktemp("exports") / "undisturbed"
+    scenes, srtm, held = world(empty_tile=True)
+    with serve(**held) as server:
+        code, told, error = run(out, server.url)
+        assert (code, asked(server)) == (0, 9), error
+    return out, scenes, srtm, told
+
+
+def test_tiles_hold_the_bands_of_the_composite(undisturbed):
+    out, scenes, srtm, told = undisturbed
+    assert "8 of 9 tiles written, 1 have no clear pixel (empty.txt), 0 failed" in told
+    reflectances, metres, water = expected(scenes, srtm.bands["elevation"])
+    wanted = np.dstack([band_stack(reflectances, metres), water])
+    tiles = tiles_over(box_area(*AREA), "degrees", SIZE)
+    assert [tile.key for tile in tiles if not (out / f"{tile.key}.tif").exists()] == [tiles[0].key]
+    assert (out / "empty.txt").read_text() == f"{tiles[0].key}\n"
+    for number, tile in enumerate(tiles[1:], 1):
+        row, column = 10 + number // 3 * SIZE, 10 + number % 3 * SIZE
+        with rasterio.open(out / f"{tile.key}.tif") as dataset:
+            found = dataset.read().transpose(1, 2, 0)
+            assert dataset.crs == "EPSG:4326"
+            assert tuple(dataset.transform)[:6] == pytest.approx(tile.transform, abs=1e-9)
+            assert dataset.descriptions == (*BANDS, "water")
+            assert np.isnan(dataset.nodata)
+            tags = dataset.tags()
+        assert (tags["year"], tags["collection"], tags["key"]) == ("2020", "LANDSAT/LC08/C02/T1_L2", tile.key)
+        assert tags["software"].startswith("waterscape")
+        mine = wanted[row : row + SIZE, column : column + SIZE]
+        assert np.array_equal(np.isnan(found), np.isnan(mine))
+        assert np.nanmax(np.abs(found - mine)) <= 1e-6
+    assert not list(out.glob(".partial-*"))
+
+
+def test_the_same_words_again_ask_for_nothing(undisturbed):
+    out = undisturbed[0]
+    before = files(out)
+    with serve(**world(empty_tile=True)[2]) as server:
+        assert run(out, server.url)[0] == 0
+        assert asked(server) == 0
+    assert files(out) == before
+
+
+def test_what_is_not_whole_is_asked_for_again(undisturbed, tmp_path):
+    out = tmp_path / "again"
+    out.mkdir()
+    for name, content in files(undisturbed[0]).items():
+        (out / name).write_bytes(content)
+    first, second, third, *_ = sorted(out.glob("*.tif"))
+    first.write_bytes(first.read_bytes()[:-2000])
+    second.unlink()
+    third.write_bytes(b"II*\0")
+    with serve(**world(empty_tile=True)[2]) as server:
+        assert run(out, server.url)[0] == 0
+        assert asked(server) == 3
+    assert files(out) == files(undisturbed[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "differ"),
+    [
+        ({"year": 2021}, "year"),
+        ({"grid": "utm"}, "grid, tiles"),
+        ({"size": 50}, "tile_size"),
+        ({"area": (*AREA[:3], AREA[3] - 1e-3)}, "area, bounds"),
+    ],
+)
+def test_another_export_into_the_same_folder_is_refused(undisturbed, options, differ):
+    out = undisturbed[0]
+    before = files(out)
+    code, _, error = run(out, "http://127.0.0.1:1", **options)
+    assert code == 1
+    assert f"is for another export ({differ}" in error
+    assert files(out) == before
+
+
+def test_tiles_in_metres_are_those_of_the_scenes_where_these_are_in_their_zone(tmp_path):
+    (tile,) = tiles_over(box_area(55.1, 38.1, 55.1001, 38.1001), "utm", SIZE)
+    a, _, left, _, _, top = tile.transform
+    transform = (a, 0.0, left - 10 * a, 0.0, -a, top + 10 * a)
+    scenes = [scene(tile.crs, transform, day, seed, SIZE + 20) for seed, day in enumerate(DAYS)]
+    srtm, glo30 = (heights(tile.crs, transform, SIZE + 20, 5, name) for name in ("elevation", "DEM"))
+    with serve(**served(scenes, srtm, [glo30])) as server:
+        code, _, error = run(tmp_path / "exports", server.url, grid="utm", area=(55.1, 38.1, 55.1001, 38.1001))
+        assert code == 0, error
+    reflectances, metres, water = expected(scenes, srtm.bands["elevation"])
+    wanted = np.dstack([band_stack(reflectances, metres), water])[10:-10, 10:-10]
+    with rasterio.open(tmp_path / "exports" / f"{tile.key}.tif") as dataset:
+        assert dataset.crs == "EPSG:32637"
+        assert dataset.res == (30, 30)
+        found = dataset.read().transpose(1, 2, 0)
+    assert np.array_equal(np.isnan(found), np.isnan(wanted))
+    assert np.nanmax(np.abs(found - wanted)) <= 1e-6
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    code, _, error = run(tmp_path, "http://127.0.0.1:1")
+    assert (code, "stands already and is no export" in error) == (1, True)
+
+
+def test_a_dry_run_asks_for_nothing_and_draws_a_map(tmp_path):
+    code, told, error = run(tmp_path / "exports", "http://127.0.0.1:1", "--dry-run")
+    assert code == 0, error
+    assert "9 requests, 10 at a time" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["exports.grid.png"]
+
+
+def test_faults_on_the_way_change_nothing(undisturbed, tmp_path):
+    faults = [
+        Fault(PIXELS, "error", 429, "Too many concurrent aggregations.", times=2),
+        Fault(PIXELS, "error", 500, times=1, after=3),
+        Fault(PIXELS, "cut", after=5),
+        Fault(PIXELS, "nonsense", after=7),
+        Fault(PIXELS, "lost", after=9),
+        Fault("algorithms", "error", 503, times=1),
+    ]
+    with serve(**world(empty_tile=True)[2], faults=faults) as server:
+        code, _, error = run(tmp_path / "exports", server.url, "--at-once", 3)
+        assert code == 0, error
+        assert asked(server) == 9 + 6
+    assert files(tmp_path / "exports") == files(undisturbed[0])
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "most"),
+    [
+        (403, "403: Permission denied for demo: see that --project is registered", 3),
+        (401, "the credentials are expired or were withdrawn", 6),
+    ],
+)
+def test_a_refusal_ends_the_export_at_once(tmp_path, status, words, most):
+    faults = [Fault(PIXELS, "error", status, "Permission denied for demo", times=100)]
+    with serve(**world()[2], faults=faults) as server:
+        code, _, error = run(tmp_path / "exports", server.url, "--at-once", 3)
+        assert asked(server) <= most
+    assert code == 1
+    assert words in error
+    assert not list((tmp_path / "exports").glob("*.tif"))
+
+
+def test_tiles_that_fail_are_named_and_the_others_are_written(tmp_path):
+    memory = "User memory limit exceeded."
+    with serve(**world()[2], faults=[Fault(PIXELS, "error", 400, memory, times=2, after=3)]) as server:
+        code, told, error = run(tmp_path / "exports", server.url)
+        assert code == 1
+        assert "7 of 9 tiles written, 2 failed" in told
+        assert f"Earth Engine answers 400: {memory}" in error
+        assert "2 tiles are absent; run the same command again" in error
+        assert run(tmp_path / "exports", server.url)[0] == 0
+        assert asked(server) == 9 + 2
+
+
+def test_five_failures_in_a_row_end_it(tmp_path):
+    with serve(**world()[2], faults=[Fault(PIXELS, "error", 400, "No.", times=100)]) as server:
+        code, _, error = run(tmp_path / "exports", server.url, "--at-once", 1)
+        assert (code, asked(server)) == (1, 5)
+    assert "5 tiles in a row failed, the last: tile" in error
+
+
+@pytest.mark.long
+def test_killed_in_the_middle_it_goes_on_and_asks_for_no_whole_tile_twice(undisturbed, tmp_path):
+    out = tmp_path / "exports"
+    held = world(empty_tile=True)[2]
+    with serve(**held, faults=[Fault(PIXELS, "slow", seconds=0.3, times=100)]) as server:
+        program = start(out, server.url, "--at-once", 2)
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("N*.tif"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        program.send_signal(signal.SIGKILL)
+        program.communicate()
+        time.sleep(1)  # what was under way is answered to nobody
+    tiles = tiles_over(box_area(*AREA), "degrees", SIZE)
+    whole = sum(is_whole(out / f"{tile.key}.tif", tile) for tile in tiles)
+    assert 3 <= whole < 8
+    (out / f".partial-{program.pid}-N00.tif").write_bytes(b"a tile that was being written")
+    assert whole == len(list(out.glob("N*.tif")))
+    empty = len((out / "empty.txt").read_text().split())
+    with serve(**held) as server:
+        assert run(out, server.url)[0] == 0
+        assert asked(server) == 9 - whole - empty
+    assert files(out) == files(undisturbed[0])
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_it_in_a_moment(tmp_path):
+    with serve(**world()[2], faults=[Fault(PIXELS, "slow", seconds=20, times=100)]) as server:
+        program = start(tmp_path / "exports", server.url)
+        while not asked(server):
+            time.sleep(0.05)
+        program.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, told = program.communicate()
+        assert time.monotonic() - began < 8
+    assert (program.returncode, told.strip()) == (130, "interrupted")
+
+
+@pytest.mark.long
+def test_a_full_disk_is_told_and_leaves_no_tile(tmp_path):
+    """A limit on files' sizes stands for the disk."""
+    with serve(**world()[2]) as server:
+        environment = {**os.environ, "EARTHENGINE_URL": server.url}
+        command = " ".join(map(str, words(tmp_path / "exports", "--at-once", 2)))
+        shell = f"trap '' XFSZ; ulimit -f 10; exec {sys.executable} tools/export_landsat.py {command}"  # 10 KiB
+        program = ["bash", "-c", shell]
+        done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "exports").glob("N*.tif"))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--year", 2012), "the first summer that Landsat 8 saw is that of 2013"),
+        (("--at-once", 41), "--at-once is 41; give 1 to 40"),
+        (("--area", "area.geojson"), "give either --area FILE or --box S,W,N,E"),
+        (("--project", "Demo Water"), "--project Demo Water cannot be a project"),
+        (("--project", ""), "give --project NAME"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, more, words):
+    code, _, error = run(tmp_path / "exports", "http://127.0.0.1:1", *more)
+    assert code == 1
+    assert words in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "exports").exists()
+
+
+def test_help_tells_all_options():
+    code, told, _ = run_tool("export_landsat", "--help")
+    assert (code, "--box S,W,N,E" in told) == (0, True)
+
+
+def test_the_plan_says_what_belongs_here(undisturbed):
+    plan = json.loads((undisturbed[0] / "plan.json").read_text())
+    assert (plan["year"], plan["grid"], plan["tile_size"], plan["tiles"]) == (2020, "degrees", SIZE, 9)
+    assert plan["bands"] == [*BANDS, "water"]

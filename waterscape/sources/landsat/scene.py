@@ -1,0 +1,305 @@
+"""A Landsat scene as reflectances and elevation, read by windows: the same for packing and for prediction.
+
+`open_scene(path).bands((0, 0, 512, 512))` are the eight bands of its upper left corner.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, MARGIN, REFLECTANCES, band_stack
+from waterscape.sources.landsat.layers import MEASURED, NO_BANDS, Layer, SceneError, beside, layers_in, layers_of
+from waterscape.sources.landsat.scaling import LANDSAT, Scaling, scaling_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from rasterio import Affine
+
+Window: TypeAlias = tuple[int, int, int, int]  # row and column of the upper left pixel, height, width
+
+NO_FILE, DAMAGED, APART = "no GeoTIFF that can be read", "damaged or cut off", "bands on different grids"
+TURNED, SOUTH_UP, OBLONG = "rotated or skewed", "stored south up", "pixels that are no squares"
+ALL_NODATA, UNLIKE, CHANGED = "all nodata", "bands of different scales", "changed since it was opened"
+FILL = -9999  # of HLS, in reflectances
+LOWEST, HIGHEST = -500.0, 9000.0  # metres: what lies beyond is a void of SRTM (−32768), or another value for nodata
+METRES_PER_DEGREE = 111_319.490793  # of the equator, as Earth Engine counts
+LOOKED_AT = 600  # pixels a side up to which numbers are judged by all of a scene,
+PATCH, ACROSS = 64, 4  # else by patches of so many pixels a side, so many along an axis
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a raster's pixels lie."""
+
+    crs: str | None
+    """As WKT or EPSG code; None where the file has none."""
+    transform: Affine
+    height: int
+    width: int
+    metres_per_pixel: float | None
+    """Side of a pixel. In degrees it is the height; the width shrinks with the cosine of the latitude."""
+    degrees: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A raster of any size; nothing of it is in memory. May be pickled, and read by any number of threads."""
+
+    path: Path
+    layers: Mapping[str, Layer]
+    grid: Grid
+    scaling: Scaling
+    tags: Mapping[str, str]
+    metres: float = 1.0
+    """What 1 in the elevation stands for."""
+    hidden: tuple[int, ...] = ()
+    """Bits of the layer `qa` that make nodata of a pixel."""
+
+    @property
+    def crs(self) -> str | None:
+        """As WKT or EPSG code; None where the file has none."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Affine:
+        """Pixel → coordinates of the CRS; the identity where there is none."""
+        return self.grid.transform
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.grid.height, self.grid.width
+
+    @property
+    def metres_per_pixel(self) -> float | None:
+        """Side of a pixel; None where the file does not tell."""
+        return self.grid.metres_per_pixel
+
+    @property
+    def whole(self) -> Window:
+        """All of it."""
+        return 0, 0, self.grid.height, self.grid.width
+
+    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Reflectances (H W 5, B2 … B6) and elevation (H W, metres) of a window; NaN is nodata, and beyond the edges.
+
+        Raises:
+            SceneError: the file is damaged, or was removed.
+        """
+        *measured, elevation = _valid(self, MEASURED, window)
+        numbers = np.dstack(measured)
+        elevation *= self.metres
+        if self.scaling == LANDSAT:
+            numbers[numbers == 0] = np.nan  # the fill value of the product, whether the file says so or not
+        reflectances = (numbers * self.scaling.scale + self.scaling.offset).astype(np.float32)
+        if self.hidden:
+            quality, known = self.layer("qa", window)
+            bits = sum(1 << bit for bit in self.hidden)
+            reflectances[~known | (quality.astype(np.int64) & bits != 0)] = np.nan
+        elevation[(elevation < LOWEST) | (elevation > HIGHEST)] = np.nan
+        return reflectances, elevation.astype(np.float32)
+
+    def bands(self, window: Window) -> NDArray[np.float32]:
+        """The eight bands (H W 8) of a window, exactly as `band_stack` of the whole raster gives them there."""
+        row, column, height, width = window
+        wider = (row - MARGIN, column - MARGIN, height + 2 * MARGIN, width + 2 * MARGIN)
+        return band_stack(*self.read(wider))[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    def layer(self, name: str, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The numbers of a layer (H W, as stored), and where they are no nodata; 0 beyond the edges."""
+        pixels = _pixels(self, (name,), window)
+        return pixels[0]
+
+
+def open_scene(
+    path: Path,
+    band_map: Mapping[str, int] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    files: Mapping[str, Path] | None = None,
+    hidden: tuple[int, ...] = (),
+) -> Scene:
+    """Look at a scene without reading it.
+
+    Args:
+        path: a GeoTIFF with a band for each layer, or one of several files of a band each (`scene_B2.tif`).
+        band_map: layer → band, counted from 1; None: by the bands' descriptions.
+        scale: reflectance = number · scale + offset; None: as the file says, or as its numbers show.
+        offset: see `scale`.
+        files: layer → file of one band each, where they are known; `path` then is only a name.
+        hidden: bits of the layer `qa` (of clouds, say) that make nodata of a pixel.
+
+    Raises:
+        SceneError: bands missing, on different grids, rotated, south up, or with pixels that are no squares; numbers
+            that would not be reflectances; nothing but nodata.
+    """
+    path = Path(path)
+    if files is None and not path.is_file():
+        raise SceneError(path, NO_FILE, "it does not exist" if not path.exists() else "it is no file")
+    if files is None and not band_map:
+        path, files = beside(path)
+    stack = False
+    if files:
+        layers = layers_of(path, files)
+    else:
+        with opened(path) as dataset:
+            layers = layers_in(path, dataset.descriptions, band_map)
+            stack = not band_map and set(BANDS) <= set(dataset.descriptions)
+    if hidden and "qa" not in layers:
+        raise SceneError(path, NO_BANDS, "it has no qa, whose bits say what to hide")
+    headers = {file: _header(file) for file in dict.fromkeys(layer.path for layer in layers.values())}
+    first = layers["B2"].path
+    for name, layer in layers.items():
+        if not _same(headers[layer.path].grid, headers[first].grid):
+            raise SceneError(path, APART, f"{layer.path.name} ({name}) does not fit {first.name}")
+    told = {headers[layers[name].path].scalings[layers[name].band - 1] for name in REFLECTANCES}
+    if len(told) > 1 and scale is None:
+        raise SceneError(path, UNLIKE, "write all bands at one scale, or say --scale and --offset")
+    tags = {key: value for header in headers.values() for key, value in header.tags.items()}
+    metres = ELEVATION_METRES if stack else 1.0  # a file of all eight bands has them as a network sees them
+    scene = Scene(path, layers, headers[first].grid, LANDSAT, tags, metres, hidden)
+    dtype = np.result_type(*(headers[layers[name].path].dtypes[layers[name].band - 1] for name in REFLECTANCES)).name
+    scaling = scaling_of(path, _some_numbers(scene), dtype=dtype, told=told.pop(), scale=scale, offset=offset)
+    return replace(scene, scaling=scaling)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself; of each band its dtype, and scale and offset."""
+
+    grid: Grid
+    dtypes: tuple[str, ...]
+    scalings: tuple[tuple[float, float], ...]
+    tags: Mapping[str, str]
+
+
+def _header(path: Path) -> Header:
+    with opened(path) as dataset:
+        scalings = tuple(zip(map(float, dataset.scales), map(float, dataset.offsets), strict=True))
+        return Header(_grid(path, dataset), tuple(dataset.dtypes), scalings, dataset.tags())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A GeoTIFF (or PNG, by its name), open for reading. Raises `SceneError` for what cannot be read."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+                dataset = rasterio.open(path, driver="PNG" if path.suffix.lower() == ".png" else "GTiff")
+    except RasterioError as error:
+        raise SceneError(path, NO_FILE, " ".join(str(error).split())[:200]) from error
+    with dataset:
+        try:
+            yield dataset
+        except RasterioError as error:
+            raise SceneError(path, DAMAGED, "fetch it again, or take it out") from error
+
+
+def _grid(path: Path, dataset: Any) -> Grid:
+    affine, crs = dataset.transform, dataset.crs
+    if crs is None:
+        return Grid(None, affine, dataset.height, dataset.width, None, degrees=False)
+    north_up = "gdalwarp IN.tif OUT.tif puts north up"
+    if affine.b or affine.d:
+        raise SceneError(path, TURNED, north_up)
+    if affine.e >= 0 or affine.a <= 0:
+        raise SceneError(path, SOUTH_UP if affine.e >= 0 else TURNED, north_up)
+    if abs(affine.a + affine.e) > 1e-3 * affine.a:
+        raise SceneError(path, OBLONG, f"{affine.a:g} × {-affine.e:g}: gdalwarp -tr 30 30 makes them square")
+    degrees = bool(crs.is_geographic)
+    unit = METRES_PER_DEGREE if degrees else float(crs.linear_units_factor[1])
+    code = crs.to_epsg()
+    name = f"EPSG:{code}" if code else crs.to_wkt()
+    return Grid(name, affine, dataset.height, dataset.width, round(-affine.e * unit, 4), degrees)
+
+
+def on_one_grid(path: Path, dataset: Any, grid: Grid) -> bool:
+    """Whether the pixels of an open raster lie where those of a grid do."""
+    return _same(_grid(path, dataset), grid)
+
+
+def _same(one: Grid, other: Grid) -> bool:
+    apart = np.abs(np.subtract(tuple(one.transform), tuple(other.transform))).max()
+    near = apart <= 1e-3 * abs(one.transform.a)  # exports write corners with a few digits only
+    return near and (one.crs, one.height, one.width) == (other.crs, other.height, other.width)
+
+
+def _valid(scene: Scene, names: Sequence[str], window: Window) -> list[NDArray[np.float64]]:
+    """The numbers of layers before scaling; NaN is nodata."""
+    found = []
+    for pixels, known in _pixels(scene, names, window):
+        numbers = np.where(known & (pixels != FILL), pixels, np.nan).astype(np.float64, copy=False)
+        numbers[~np.isfinite(numbers)] = np.nan
+        found.append(numbers)
+    return found
+
+
+def _pixels(scene: Scene, names: Sequence[str], window: Window) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Numbers of layers as stored, and where they are no nodata. Each file is opened once."""
+    found: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
+    for path in {scene.layers[name].path for name in names}:
+        mine = [name for name in names if scene.layers[name].path == path]
+        with opened(path) as dataset:
+            pixels, known = part_of(dataset, [scene.layers[name].band for name in mine], scene.shape, window)
+        found |= {name: (pixels[at], known[at]) for at, name in enumerate(mine)}
+    return [found[name] for name in names]
+
+
+def part_of(
+    dataset: Any, bands: Sequence[int], shape: tuple[int, int], window: Window
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A window of an open raster (B H W), and where it is no nodata; beyond the edges it is 0, and nodata.
+
+    Raises `SceneError` where the raster is not as `shape` and `bands` say.
+    """
+    from rasterio.windows import Window as Part
+
+    if (dataset.height, dataset.width) != shape or max(bands) > dataset.count:
+        raise SceneError(dataset.name, CHANGED, "start again when nobody writes there")
+    row, column, height, width = window
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = min(row + height, shape[0]), min(column + width, shape[1])
+    pixels = np.zeros((len(bands), height, width), np.result_type(*(dataset.dtypes[band - 1] for band in bands)))
+    known = np.zeros(pixels.shape, bool)
+    if top < bottom and left < right:
+        part = Part(left, top, right - left, bottom - top)
+        at = np.s_[:, top - row : bottom - row, left - column : right - column]
+        pixels[at] = dataset.read(list(bands), window=part)
+        known[at] = dataset.read_masks(list(bands), window=part) > 0
+    return pixels, known
+
+
+def _some_numbers(scene: Scene) -> NDArray[np.float64]:
+    """Numbers of the reflectances from all over the scene, without nodata; the first ones there are, where few are."""
+    height, width = scene.shape
+    if height * width <= LOOKED_AT**2:
+        spread = [scene.whole]
+    else:
+        rows, columns = (np.linspace(0, max(side - PATCH, 0), ACROSS).astype(int).tolist() for side in scene.shape)
+        spread = [(row, column, PATCH, PATCH) for row, column in product(rows, columns)]
+    found = _numbers(scene, spread)
+    if not found.size:
+        strips = ((row, 0, min(PATCH, height - row), width) for row in range(0, height, PATCH))
+        found = next((some for part in strips if (some := _numbers(scene, [part])).size), found)
+    if not found.size:
+        raise SceneError(scene.path, ALL_NODATA, "no pixel has a reflectance: take it out")
+    return found
+
+
+def _numbers(scene: Scene, windows: Sequence[Window]) -> NDArray[np.float64]:
+    parts = [numbers for window in windows for numbers in _valid(scene, REFLECTANCES, window)]
+    found = np.concatenate([part[np.isfinite(part) & (part != 0)] for part in parts])
+    return np.asarray(found)
