@@ -34,7 +34,7 @@ def part(count: int, rank: int, world: int) -> range:
 
 
 def reading(count: int, rank: int, world: int) -> range:
-    """What a rank reads of a batch: its part, or the first image in its stead where the batch is smaller than the world.
+    """What a rank reads of a batch: its part, or the first image where the batch is smaller than the world.
 
     Whoever has no image still takes part in whatever all processes compute together (`nn.global_batch.shares`).
     """
