@@ -1,0 +1,88 @@
+"""A scene of any size → probability of water, part by part, as if the network had seen all of it at once.
+
+Each part is read with the margin that the network sees around it, so no seam is left. One thread reads, computes and
+stores a part; several do so side by side, and one reads while another computes. Each computes by itself, so that what
+comes out does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+
+from waterscape.rasters.windows import TILE, split
+from waterscape.sources.landsat.bands import MARGIN as LINE
+from waterscape.sources.landsat.bands import band_stack
+from waterscape.sources.parallel import progress
+from waterscape.training.heap import keep_freed_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from waterscape.rasters.unfinished import Unfinished
+    from waterscape.sources.landsat.scene import Scene, Window
+
+Segment: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
+"""Bands (H W 8, NaN is nodata) → probability of water (H W), NaN where it is not known: at the edges too."""
+
+STEPS = 2.0**21
+"""Probabilities are rounded to 1 in so many, 2.4e-7 at most: files become smaller by half, and none can tell."""
+KEEP_SECONDS = 2.0
+"""After which what was done is forced to disk and noted."""
+
+
+def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished, threads: int) -> None:
+    """Compute the parts that are not done yet. Raises what reading and storing raise; what is done stays done."""
+    left = [number for number in range(len(work.parts)) if number not in work.done]
+
+    def compute(number: int) -> int:
+        work.store(number, rounded(probability(scene, work.parts[number], segment, margin)))
+        return number
+
+    def finished(pool: ThreadPoolExecutor) -> Iterator[int]:
+        for future in as_completed([pool.submit(compute, number) for number in left]):
+            yield future.result()
+
+    keep_freed_memory()
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "segment", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        kept = time.monotonic()
+        for number in progress(finished(pool), len(left), scene.path.name, "part"):
+            work.done.add(number)
+            if time.monotonic() - kept >= KEEP_SECONDS:
+                work.keep()
+                kept = time.monotonic()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+    work.keep()
+
+
+def probability(scene: Scene, window: Window, segment: Segment, margin: int, tile: int = TILE) -> NDArray[np.float32]:
+    """Of water in a window (H W); NaN where a pixel that the network sees is nodata or beyond the scene's edge."""
+    row, column, height, width = window
+    reach = margin + LINE
+    reflectances, elevation = scene.read((row - reach, column - reach, height + 2 * reach, width + 2 * reach))
+    found = np.full((height, width), np.nan, np.float32)
+    for top, left, tall, wide in split(height, width, tile, tile):
+        inner = np.s_[reach + top : reach + top + tall, reach + left : reach + left + wide]
+        if np.isnan(reflectances[inner][..., 0]).all():  # a scene's slanting edges leave much of its file empty
+            continue
+        seen = np.s_[top : top + tall + 2 * reach, left : left + wide + 2 * reach]
+        bands = band_stack(reflectances[seen], elevation[seen])[LINE:-LINE, LINE:-LINE]
+        found[top : top + tall, left : left + wide] = segment(bands)[margin : margin + tall, margin : margin + wide]
+    return found
+
+
+def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities in steps of 1 / `STEPS`, exactly representable; NaN stays."""
+    steps: NDArray[np.float32] = np.rint(values * np.float32(STEPS)) / np.float32(STEPS)
+    return steps

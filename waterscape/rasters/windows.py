@@ -1,0 +1,38 @@
+"""The parts that a raster of any size is taken in: large ones to read, small ones to compute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterscape.sources.landsat.scene import Window, opened
+
+if TYPE_CHECKING:
+    from waterscape.sources.landsat.scene import Scene
+
+SIDE = 1024
+"""Pixels a side of a part that is read at once: whole blocks of the files that are usual."""
+LEAST_ROWS = 64
+"""Of a part of a file in strips, which each cross all of the raster."""
+TILE = 192
+"""Pixels a side that go through a network at once. Measured: twice as fast as 512, whose activations leave the cache
+and are given back to the system after each layer."""
+
+
+def parts_of(scene: Scene) -> list[Window]:
+    """The parts of a scene, row by row: `SIDE` × `SIDE` pixels, or as many in whole rows of a file in strips."""
+    layer = scene.layers["B2"]
+    with opened(layer.path) as dataset:
+        _, block_width = dataset.block_shapes[layer.band - 1]
+    height, width = scene.shape
+    if block_width >= width > SIDE:
+        return split(height, width, max(LEAST_ROWS, SIDE * SIDE // width), width)
+    return split(height, width, SIDE, SIDE)
+
+
+def split(height: int, width: int, tall: int, wide: int) -> list[Window]:
+    """Windows of `tall` × `wide` pixels that cover height × width, row by row; the last of each row are smaller."""
+    return [
+        (row, column, min(tall, height - row), min(wide, width - column))
+        for row in range(0, height, tall)
+        for column in range(0, width, wide)
+    ]
