@@ -24,6 +24,7 @@ from waterscape.training.run import Run
 BATCH = 5  # 3 and 2 on two processes
 NARROW = {
     "landscape_gan": {"width": 4},
+    "pixel_cnn": {"side": 40},
     "ship_gan": {"width": 4},
     "water_enlarger": {
         "side": 16,
@@ -62,7 +63,9 @@ def columns(recipe, numbers):
             coarse = draw.uniform("tile", 1, 8, 8)
             smooth = torch.nn.functional.interpolate(coarse, size=entry.shape[1:], mode="bilinear")
             stored = entry.stored[0] + smooth * (entry.stored[1] - entry.stored[0])
-            made[entry.column] = stored.expand(-1, entry.shape[0], -1, -1).to(torch.uint8).reshape(len(numbers), *shape)
+            whole = entry.stored[1] - entry.stored[0] > 1  # else shares of one, which uint8 would make nothing of
+            stored = stored.to(torch.uint8) if whole else stored
+            made[entry.column] = stored.expand(-1, entry.shape[0], -1, -1).reshape(len(numbers), *shape)
     return made
 
 

@@ -29,6 +29,7 @@ PARAMETERS = {  # as published, or as planned where nothing was: (preset, networ
         ("printed", "generator"): 4_741_635,
         ("printed", "discriminator"): 452_353,
     },
+    "pixel_cnn": {("reference", "pixels"): 38_514},
     "satellite_encoder": {("reference", "encoder"): 714_436, ("reference", "generator"): 11_213_696},
     "scene_classifier": {("reference", "features"): 19_392, ("reference", "head"): 11_215_879},
     "scene_vae": {

@@ -17,11 +17,15 @@ USAGE = """usage: waterscape VERB …
   prove-resume MODEL[:PRESET] …     that a run killed and resumed, on any number of processes, is the undisturbed one
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
   classify RUN FILE …               what a trained classifier calls photos or tiles; --data SET: what it is worth there
+  predict RUN SCENE --out water.tif water in a raster of any size: mask, probability; --outlines water.gpkg
   predict RUN TILE … [--animate]    what an observer would see at satellite tiles; --at LAT,LON --source MOSAIC
   compare-losses --generated DIR --real DIR
                                     three ways in which pictures are unlike, of all pairs: a table
   enlarge RUN TILE …                tiles of water occurrence in pixels a quarter as long
+  correct-labels SET --out SET      labels of water corrected by what networks learn of them; --inject 10%: a trial
   judge   RUN CLASSIFIER            which classes survive, as a classifier sees it, once a model has made pictures again
+  deploy  RUN --region AREA --years 2013-2020 --asset projects/…/assets/…
+                                    a water network into Earth Engine: proven there, then an asset a region and year
   checkpoints RUN [--verify …]      what a run has saved: list, verify, prune, export weights
   submit  MODEL[:PRESET] …          the same training as a job, on SLURM or here: train's options, --nodes, --time, …
   sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
@@ -49,6 +53,8 @@ def dispatch(arguments: Sequence[str]) -> int:
         "compare-losses": compare_losses,
         "enlarge": enlarge,
         "judge": judge,
+        "correct-labels": correct_labels,
+        "deploy": deploy,
         "checkpoints": checkpoints,
         "submit": submit,
         "sweep": sweep,
@@ -165,14 +171,22 @@ def classify(arguments: list[str]) -> int:
 
 
 def predict(arguments: list[str]) -> int:
-    """`waterscape predict RUN TILE …`."""
+    """`waterscape predict RUN …`: of scenes or of tiles, by what the run's model can."""
     from waterscape.options import parse
-    from waterscape.pages import predict as page
+    from waterscape.pages import predict as of_tiles
+    from waterscape.pages import predict_raster as of_scenes
 
-    options = parse(page.Predict, arguments, "waterscape predict")
+    kind = of_scenes.what_predicts(arguments)
+    if kind == "help":
+        print(of_scenes.HELP)
+        return 0
     from waterscape import models
 
-    return page.predict(models.load(options.run, options.which), options)
+    if kind == "segment":
+        scenes = parse(of_scenes.PredictRaster, arguments, "waterscape predict")
+        return of_scenes.predict_raster(models.load(scenes.run, scenes.which), scenes)
+    tiles = parse(of_tiles.Predict, arguments, "waterscape predict")
+    return of_tiles.predict(models.load(tiles.run, tiles.which), tiles)
 
 
 def compare_losses(arguments: list[str]) -> int:
@@ -203,6 +217,25 @@ def judge(arguments: list[str]) -> int:
     from waterscape import models
 
     return page.judge(models.load(options.run, options.which), models.load(options.classifier), options)
+
+
+def correct_labels(arguments: list[str]) -> int:
+    """`waterscape correct-labels SET --out SET`."""
+    from waterscape.options import parse
+    from waterscape.pages import correct_labels as page
+
+    return page.correct_labels(parse(page.CorrectLabels, arguments, "waterscape correct-labels"))
+
+
+def deploy(arguments: list[str]) -> int:
+    """`waterscape deploy RUN`."""
+    from waterscape.options import parse
+    from waterscape.pages import deploy as page
+
+    options = parse(page.Deploy, arguments, "waterscape deploy")
+    from waterscape import models
+
+    return page.run(models.load(options.run, options.which), options)
 
 
 def checkpoints(arguments: list[str]) -> int:

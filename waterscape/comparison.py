@@ -33,6 +33,7 @@ from waterscape.embedded import PLACE, provide
 from waterscape.errors import UserError
 from waterscape.metrics.evaluation import Evaluation
 from waterscape.metrics.hydro_morphology import MEAN
+from waterscape.metrics.water_maps import JACCARD, judge, network_way, windows
 from waterscape.pages.comparison import draw_comparison, table
 from waterscape.randomness import permutation
 from waterscape.training.learner import Learner
@@ -40,7 +41,7 @@ from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
 TRIAL_SEED, TRIAL_SPLIT, SPLIT = 0, "valid", "test"
-JUDGED_BY = ("squared error", "kernel distance", MEAN)
+JUDGED_BY = ("squared error", "kernel distance", MEAN, JACCARD)
 """Figures, all the lower the better, whose mean rank chooses among a preset's trials."""
 TURNS, SLICE_SECONDS = 5, 0.5
 
@@ -224,6 +225,8 @@ def trained(
 
 def _judge(wanted: Comparison, run: Path, split: str) -> Figures:
     ready = models.load(run)
+    if ready.recipe.can("segment"):
+        return judge(network_way(ready.recipe, ready.networks), windows(ShardSet(wanted.data, split))).figures()
     evaluation = Evaluation(ready.recipe, ShardSet(wanted.data, split), ShardSet(wanted.data, "train"), wanted.samples)
     return evaluation.figures(ready.networks)
 

@@ -62,7 +62,11 @@ class Input:
             raise UserError(f"samples of {self.column} are {there}, the model reads {wanted}: pack them at that size")
         (low, high), (bottom, top) = self.stored, self.range
         scale = (top - bottom) / (high - low)
-        return (stored.to(dtype) * scale + (bottom - low * scale)).reshape(len(stored), *self.shape)
+        offset = bottom - low * scale
+        numbers = stored.to(dtype)
+        if (scale, offset) != (1, 0):  # what is stored as it is meant is walked through no more than it must
+            numbers = numbers * scale + offset
+        return numbers.reshape(len(stored), *self.shape)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,14 @@ class Recipe(ABC):
     def enlarge(self, networks: Networks, low: Tensor) -> Tensor:
         """Pictures as the input `low`, of any size (N C H W, in 0..1), in finer pixels: N C fH fW, in 0..1."""
         raise ValueError("this model enlarges nothing")
+
+    def segment(self, networks: Networks, batch: Batch) -> Tensor:
+        """Probability of water (N 1 H W) at the pixels of the batch's pictures; NaN where it is not known."""
+        raise ValueError("this model tells no water from land")
+
+    def margin(self) -> int:
+        """Pixels that `segment` sees around each pixel."""
+        raise ValueError("this model sees pictures as wholes, not the pixels around one")
 
     def encode(self, networks: Networks, batch: Batch) -> Tensor:
         """The numbers (N D) that the batch's pictures are to the model. No randomness."""

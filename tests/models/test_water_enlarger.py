@@ -7,7 +7,8 @@ from packed_worlds import write_packed_world
 from programs import run
 
 from waterscape.metrics.enlargement import bicubic
-from waterscape.models.water_enlarger import Enlarger, WaterEnlarger, cut
+from waterscape.models.water_enlarger import Enlarger, WaterEnlarger
+from waterscape.nn.augment import cut
 from waterscape.nn.conserving import reduced
 from waterscape.nn.windows import MARGIN, in_windows
 from waterscape.randomness import Draw

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
 
 from waterscape.metrics import enlargement
-from waterscape.nn.augment import turn_and_mirror
+from waterscape.nn.augment import cut, turn_and_mirror
 from waterscape.nn.conserving import conserved
 from waterscape.nn.harmonic import HarmonicConv2d
 from waterscape.nn.losses import gradient_penalty, judged_false, judged_true, structural_dissimilarity
@@ -254,14 +254,6 @@ class WaterEnlarger(Recipe):
 
     def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
         return self.enlarge(networks, batch["low"])
-
-
-def cut(images: Tensor, top: Tensor, left: Tensor, side: int) -> Tensor:
-    """Of each picture (N C H W) the square of that side whose corner is there (N each): N C side side."""
-    places = torch.arange(side, device=images.device)
-    each = torch.arange(len(images), device=images.device)[:, None, None]
-    rows, columns = (top[:, None] + places)[:, :, None], (left[:, None] + places)[:, None, :]
-    return images[each, :, rows, columns].permute(0, 3, 1, 2)
 
 
 SEARCH = {

@@ -17,3 +17,11 @@ def turn_and_mirror(images: Tensor, draw: Draw) -> Tensor:
         some = torch.rot90(images[rows], orientation % 4, (2, 3))
         turned[rows] = some.flip(3) if orientation >= 4 else some
     return turned
+
+
+def cut(images: Tensor, top: Tensor, left: Tensor, side: int) -> Tensor:
+    """Of each picture (N C H W) the square of that side whose corner is there (N each): N C side side."""
+    places = torch.arange(side, device=images.device)
+    each = torch.arange(len(images), device=images.device)[:, None, None]
+    rows, columns = (top[:, None] + places)[:, :, None], (left[:, None] + places)[:, None, :]
+    return images[each, :, rows, columns].permute(0, 3, 1, 2)

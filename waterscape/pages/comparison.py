@@ -12,11 +12,13 @@ import torch
 from waterscape import models
 from waterscape.data.pictures import read_stacked
 from waterscape.data.samples import Samples
-from waterscape.metrics.reconstruction import HIGHER_IS_BETTER
+from waterscape.metrics import reconstruction, water_maps
+from waterscape.randomness import Draw
 from waterscape.sheet import save_png, sheet
 from waterscape.training.exhibit import as_array
 
 PICTURED = 12
+HIGHER_IS_BETTER = (*reconstruction.HIGHER_IS_BETTER, *water_maps.HIGHER_IS_BETTER)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -70,13 +72,18 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def draw_comparison(out: Path, model: str, presets: Sequence[str], held_out: Samples) -> Path:
     """Draw `comparison.png`: held-out tiles, what each preset's first run makes of them, and its new pictures."""
     count = min(PICTURED, len(held_out))
-    rows = {}
+    rows: dict[str, Any] = {}
     for preset in presets:
         trained = models.load(out / "runs" / f"{preset}-1")
         entries = trained.recipe.inputs()
         sizes = {entry.column: entry.picture for entry in entries.values() if entry.picture}
         read = read_stacked(held_out, range(count), list({entry.column for entry in entries.values()}), sizes)
         batch = {name: entry.numbers(read[entry.column], torch.float32) for name, entry in entries.items()}
+        if trained.recipe.can("segment"):
+            with torch.no_grad():
+                drawn = trained.recipe.picture(trained.networks, batch, Draw(0, torch.arange(count)))
+            rows |= {f"{preset}:\n{name}": as_array(row) for name, row in drawn.items()}
+            continue
         rows["held out"] = as_array(batch[trained.recipe.pictured()])
         if trained.recipe.can("reconstruct"):
             with torch.no_grad():
