@@ -74,3 +74,13 @@ def test_confident_learning_doubts_labels_off_the_diagonal():
     assert doubts[flipped].mean() > 0.9  # it calls as many mistakes as it counts, the surest ones first
     assert doubts[~flipped].mean() < 0.01
     assert not doubted(np.ones(5, bool), np.zeros(5, np.float32)).any()
+
+
+def test_high_ground_is_not_taught():
+    bands, water = lake(24)
+    bands[12:, :, -1] = 1400 / 4000
+    given = np.where(water, WATER, LAND).astype(np.uint8)
+    features = seven_features(bands)
+    wet, dry = gather_classes([(0, features, given)], 1, 10_000, 1)
+    low, known = np.arange(24)[:, None] < 12, Patches(features).known
+    assert (len(wet), len(dry)) == ((water & low & known).sum(), (~water & low & known).sum())

@@ -20,9 +20,9 @@ from waterscape.durable import replacing
 from waterscape.earthengine.comparison import computed_pixels
 from waterscape.earthengine.deploy import WATER, Region
 from waterscape.earthengine.pixels import METRES_PER_DEGREE, Pixels
-from waterscape.earthengine.tasks import asking
 from waterscape.errors import UserError
 from waterscape.metrics.segmentation import confusion
+from waterscape.sources.earthengine import explained
 
 if TYPE_CHECKING:
     import ee
@@ -74,7 +74,7 @@ def measure(region: Region, assets: Sequence[str], lattice: Pixels) -> Agreement
     years: ee.ImageCollection = ee.ImageCollection([ee.Image(asset).select([WATER]) for asset in assets])
     share = years.mean().clip(region.geometry())
     known = ee.Image(OCCURRENCE).select(["occurrence"]).divide(100).unmask(0, False)  # masked: never seen as water
-    with asking(f"comparing {region.name} with {OCCURRENCE}"):
+    with explained(f"comparing {region.name} with {OCCURRENCE}"):
         pixels = computed_pixels(share.addBands(known), lattice.crs, transform, shape).astype(np.float64)
     width = lattice.lattice[0] * (METRES_PER_DEGREE if CRS(lattice.crs).is_geographic else 1.0)
     narrowed = math.cos(math.radians(region.area.shape.centroid.y)) if CRS(lattice.crs).is_geographic else 1.0

@@ -19,8 +19,7 @@ from torch import nn
 from waterscape.durable import replacing
 from waterscape.earthengine.deploy import PROBABILITY, Deployment, Probability, Region
 from waterscape.earthengine.pixels import Pixels
-from waterscape.earthengine.tasks import asking
-from waterscape.sources.earthengine import EarthEngineError
+from waterscape.sources.earthengine import EarthEngineError, explained
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import composite
 
@@ -73,7 +72,7 @@ def compare(deployment: Deployment, network: nn.Module, region: Region, year: in
     lattice, (rows, columns) = deployment.compiled.pixels, deployment.compiled.margin
     around = composite(region.box(), year, southern=region.southern)
     for corner in _corners(region, lattice):
-        with asking(f"computing a tile of {region.name}"):
+        with explained(f"computing a tile of {region.name}"):
             wide = (corner[0] - columns, corner[1] - rows)
             shape = (COMPARED + 2 * rows, COMPARED + 2 * columns)
             bands = _pixels(around.select(list(BANDS)), lattice, wide, shape)

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,16 +104,6 @@ class TaskList:
     def close(self) -> None:
         """Write no more."""
         self._lines.close()
-
-
-@contextmanager
-def asking(doing: str) -> Iterator[None]:
-    """As `explained`; and an answer in which the client finds nothing that it expects is an `EarthEngineError` too."""
-    with explained(doing):
-        try:
-            yield
-        except (TypeError, KeyError, AttributeError) as error:
-            raise EarthEngineError(f"{doing}: Earth Engine answers what makes no sense; try again later") from error
 
 
 def request_id(seed: str, task: Task) -> str:
@@ -215,7 +204,7 @@ class Exporter:
     def _operations(self) -> dict[str, Mapping[str, Any]]:
         import ee
 
-        with asking("listing the tasks"):
+        with explained("listing the tasks"):
             return {operation["name"]: operation for operation in ee.data.listOperations()}
 
     def _adopt(self, exports: Sequence[Export], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
@@ -249,7 +238,7 @@ class Exporter:
             overwrite=export.overwrite,
         )
         try:
-            with asking(f"starting {task.name}"):
+            with explained(f"starting {task.name}"):
                 operation = ee.data.exportImage(task.request, dict(made.config or {}))
         except EarthEngineError as error:
             if QUEUE_FULL in str(error).lower():
@@ -286,7 +275,7 @@ class Exporter:
                 continue
             operation = operations.get(task.operation)
             if operation is None:
-                with asking(f"asking for {task.name}"):
+                with explained(f"asking for {task.name}"):
                     operation = ee.data.getOperation(task.operation)
             facts = operation.get("metadata", {})
             state = facts.get("state", task.state)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from waterscape.labels.confident import doubted
-from waterscape.labels.features import Patches, seven_features
+from waterscape.labels.features import Patches, low_ground, seven_features
 from waterscape.labels.kept import keep, kept
 from waterscape.labels.labelled_set import Tile, opened
 from waterscape.labels.learner import fresh_network, water_probability
@@ -143,13 +143,18 @@ def _teach_fold(work: Work, fold_of: dict[int, int], fold: int) -> None:
 
 
 def _probability(work: Work, fold_of: dict[int, int], tile: Tile) -> tuple[NDArray[np.float32], float]:
-    """The probability of water (H W) by the network that was not taught the tile's place, and its usual land's."""
+    """The probability of water (H W) by the network that was not taught the tile's place, and its usual land's.
+
+    NaN where a label is not to be judged.
+    """
     found = kept(work.path("network", fold_of[tile.number]))
     assert found is not None
     network = fresh_network(work.seed)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in found[0].items()})
+    features = seven_features(tile.bands)
     with _one_thread():
-        return water_probability(network, Patches(seven_features(tile.bands))), float(found[1]["usual land"])
+        probability = water_probability(network, Patches(features))
+    return np.where(low_ground(features), probability, np.float32(np.nan)), float(found[1]["usual land"])
 
 
 def _by_network(work: Work, fold_of: dict[int, int], number: int) -> None:

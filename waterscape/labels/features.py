@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from waterscape.nn.pixel_network import MARGIN
-from waterscape.sources.landsat.bands import BANDS, mndwi
+from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, mndwi
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FEATURES = ("blue", "green", "red", "NIR", "NDVI", "MNDWI", "elevation")
 BLUE, GREEN, RED, NIR, MNDWI, ELEVATION = (BANDS.index(name) for name in ("B2", "B3", "B4", "B5", "MNDWI", "elevation"))
 PATCH = 2 * MARGIN + 1
+HIGHEST_METRES = 1400.0
+"""Pixels from here up are not taught: snow and the shadows of mountains pass for water there."""
 
 
 def seven_features(bands: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -23,6 +25,12 @@ def seven_features(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     ndvi = mndwi(bands[..., NIR].astype(np.float64), bands[..., RED].astype(np.float64))  # a like quotient of its two
     chosen = [bands[..., number] for number in (BLUE, GREEN, RED, NIR)]
     return np.stack([*chosen, ndvi, bands[..., MNDWI], bands[..., ELEVATION]], axis=-1).astype(np.float32)
+
+
+def low_ground(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where features (H W 7) lie below `HIGHEST_METRES` (H W)."""
+    low: NDArray[np.bool_] = features[..., FEATURES.index("elevation")] < HIGHEST_METRES / ELEVATION_METRES
+    return low
 
 
 class Patches:

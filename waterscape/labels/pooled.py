@@ -2,7 +2,7 @@
 
 A network that learns from many tiles what their labels have in common cannot learn the mistakes of one of them by heart
 and judges each tile by the others: no tile is judged by a network that was taught its place. Where it contradicts a
-label strongly enough, the label is changed.
+label strongly enough, the label is changed; high ground, where snow and shadows pass for water, is left as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from waterscape.errors import UserError
-from waterscape.labels.features import FEATURES, PATCH, Patches
+from waterscape.labels.features import FEATURES, PATCH, Patches, low_ground
 from waterscape.labels.learner import fresh_network
 from waterscape.randomness import hash64, permutation
 from waterscape.sources.landsat.bands import LAND, WATER
@@ -75,7 +75,7 @@ def gather_classes(
     for number, features, label in tiles:
         patches = Patches(features)
         for kind in (WATER, LAND):
-            pixels = np.flatnonzero((label == kind) & patches.known)
+            pixels = np.flatnonzero((label == kind) & patches.known & low_ground(features))
             chosen = permutation(len(pixels), seed, "patches", number, kind)[:quota]
             found[kind].append(patches.gather(pixels[np.sort(chosen)]))
     empty = np.zeros((0, len(FEATURES), PATCH, PATCH), np.float32)

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.labels.features import FEATURES, Patches
+from waterscape.labels.features import HIGHEST_METRES, Patches, low_ground
 from waterscape.labels.learner import fresh_network, teach, water_probability
 from waterscape.randomness import hash64, permutation
-from waterscape.sources.landsat.bands import ELEVATION_METRES, LAND, UNKNOWN, WATER
+from waterscape.sources.landsat.bands import LAND, UNKNOWN, WATER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HIGHEST_METRES = 1400.0
-"""Pixels from here up are not taught: snow and the shadows of mountains pass for water there."""
 DEVIATIONS = 3.0
 """A feature is usual within so many standard deviations of the mean of the pixels that are surely water."""
 USUAL = 5
@@ -60,9 +58,8 @@ def correct_tile(features: NDArray[np.float32], given: NDArray[np.uint8], rounds
     function of its arguments, on one machine and with one thread.
     """
     patches = Patches(features)
-    low = features[..., FEATURES.index("elevation")] < HIGHEST_METRES / ELEVATION_METRES
     judged = patches.known & (given != UNKNOWN)
-    taught = judged & low
+    taught = judged & low_ground(features)
     label = given
     probability = np.zeros(given.shape, np.float32)
     if not judged.any():

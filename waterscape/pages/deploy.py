@@ -18,11 +18,11 @@ from waterscape.durable import write_text
 from waterscape.earthengine import agreement, comparison, deploy
 from waterscape.earthengine.deploy import Deployment, Region
 from waterscape.earthengine.probe import check
-from waterscape.earthengine.tasks import Exporter, Task, TaskList, asking
+from waterscape.earthengine.tasks import Exporter, Task, TaskList
 from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.sources.area import read_area
-from waterscape.sources.earthengine import EarthEngineError, connect, disconnect
+from waterscape.sources.earthengine import EarthEngineError, connect, disconnect, explained
 
 MOST_YEARS = 50
 LINE_SECONDS = 60.0
@@ -83,7 +83,7 @@ def run(trained: Trained, options: Deploy) -> int:
         return 0
     connect(options.project or options.asset.split("/")[1])
     try:
-        with asking("probing Earth Engine"):
+        with explained("probing Earth Engine"):
             check(deployment.compiled)
         print("probes: Earth Engine does what the network assumes of it")
         _compare(deployment, network, out)
@@ -238,7 +238,7 @@ def _existing(asset: str) -> set[str]:
     """What the collection or folder holds; it is made where it is not there."""
     import ee
 
-    with asking(f"looking into {asset}"):
+    with explained(f"looking into {asset}"):
         parts = asset.split("/")
         try:
             found = ee.data.getAsset(asset)

@@ -104,7 +104,10 @@ def disconnect() -> None:
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """What Earth Engine's client raises within becomes an `EarthEngineError` of one line, or a `RefusedError`."""
+    """What Earth Engine's client raises within becomes an `EarthEngineError` of one line, or a `RefusedError`.
+
+    So does an answer in which the client finds nothing that it expects: no other code belongs within.
+    """
     import ee
     from google.auth.exceptions import GoogleAuthError
     from googleapiclient.errors import Error, HttpError
@@ -129,6 +132,8 @@ def explained(doing: str) -> Iterator[None]:
         raise EarthEngineError(words) from None
     except WebError as error:
         raise EarthEngineError(f"{doing}: {_line(error)}; run the same command again later") from None
+    except (TypeError, KeyError, AttributeError) as error:
+        raise EarthEngineError(f"{doing}: Earth Engine answers what makes no sense; try again later") from error
 
 
 class Transport:

@@ -29,10 +29,13 @@ def band_stack(reflectances: npt.ArrayLike, elevation: npt.ArrayLike) -> npt.NDA
     NaN is nodata: it stays NaN in every band that is computed from it, and `MARGIN` pixels at the edges are NaN in
     the line enhancement.
     """
-    measured = np.asarray(reflectances, np.float64)
-    index = mndwi(measured[..., 1], measured[..., 4])
-    height = np.asarray(elevation, np.float64) / ELEVATION_METRES
-    return np.dstack([measured, index, line_enhancement(index), height]).astype(np.float32)
+    measured = np.asarray(reflectances)
+    index = mndwi(measured[..., 1].astype(np.float64), measured[..., 4].astype(np.float64))
+    stack = np.empty((*index.shape, len(BANDS)), np.float32)
+    stack[..., : len(REFLECTANCES)] = measured
+    stack[..., -3], stack[..., -2] = index, line_enhancement(index)
+    stack[..., -1] = np.asarray(elevation, np.float64) / ELEVATION_METRES
+    return stack
 
 
 def mndwi(green: npt.NDArray[np.float64], infrared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -40,7 +43,7 @@ def mndwi(green: npt.NDArray[np.float64], infrared: npt.NDArray[np.float64]) -> 
 
     Reflectances below zero, which sensors' noise and dark water give, count as zero; 0 where both are.
     """
-    green, infrared = (np.where(band < 0, 0.0, band) for band in (green, infrared))
+    green, infrared = (np.maximum(band, 0.0) for band in (green, infrared))
     total = green + infrared
     return np.divide(green - infrared, np.where(total == 0, 1.0, total))
 

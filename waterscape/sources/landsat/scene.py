@@ -96,11 +96,12 @@ class Scene:
             SceneError: the file is damaged, or was removed.
         """
         *measured, elevation = _valid(self, MEASURED, window)
-        numbers = np.dstack(measured)
         elevation *= self.metres
-        if self.scaling == LANDSAT:
-            numbers[numbers == 0] = np.nan  # the fill value of the product, whether the file says so or not
-        reflectances = (numbers * self.scaling.scale + self.scaling.offset).astype(np.float32)
+        reflectances = np.empty((*elevation.shape, len(measured)), np.float32)
+        for number, band in enumerate(measured):
+            if self.scaling == LANDSAT:
+                band[band == 0] = np.nan  # the fill value of the product, whether the file says so or not
+            reflectances[..., number] = band * self.scaling.scale + self.scaling.offset
         if self.hidden:
             quality, known = self.layer("qa", window)
             bits = sum(1 << bit for bit in self.hidden)
@@ -241,8 +242,8 @@ def _valid(scene: Scene, names: Sequence[str], window: Window) -> list[NDArray[n
     """The numbers of layers before scaling; NaN is nodata."""
     found = []
     for pixels, known in _pixels(scene, names, window):
-        numbers = np.where(known & (pixels != FILL), pixels, np.nan).astype(np.float64, copy=False)
-        numbers[~np.isfinite(numbers)] = np.nan
+        numbers = pixels.astype(np.float64)
+        numbers[~known | (pixels == FILL) | ~np.isfinite(numbers)] = np.nan
         found.append(numbers)
     return found
 
@@ -265,6 +266,7 @@ def part_of(
 
     Raises `SceneError` where the raster is not as `shape` and `bands` say.
     """
+    from rasterio.enums import MaskFlags
     from rasterio.windows import Window as Part
 
     if (dataset.height, dataset.width) != shape or max(bands) > dataset.count:
@@ -278,7 +280,10 @@ def part_of(
         part = Part(left, top, right - left, bottom - top)
         at = np.s_[:, top - row : bottom - row, left - column : right - column]
         pixels[at] = dataset.read(list(bands), window=part)
-        known[at] = dataset.read_masks(list(bands), window=part) > 0
+        if all(flags == [MaskFlags.all_valid] for flags in (dataset.mask_flag_enums[band - 1] for band in bands)):
+            known[at] = True
+        else:
+            known[at] = dataset.read_masks(list(bands), window=part) > 0
     return pixels, known
 
 
