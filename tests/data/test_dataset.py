@@ -39,7 +39,7 @@ def test_items_are_what_was_packed(water):
     assert sum(1 for _ in tiles) == 33
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_a_stock_loader_with_two_workers_reads_each_sample_once(water, method):
     tiles = waterscape.open_shards(water, columns=["label.npy", "occurrence.npy"])
     loader = torch.utils.data.DataLoader(

@@ -102,6 +102,7 @@ def test_processes_of_a_node_fetch_each_tar_once(server, tmp_path, processes):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc for who has which file open")
+@pytest.mark.long
 def test_a_process_killed_while_it_fetches_leaves_its_part_to_another(server, tmp_path):
     server.bytes_per_second = 20_000  # a tar takes about two seconds
     out, tars = tmp_path / "out", server.directory / "cache" / "tars"
@@ -375,6 +376,7 @@ def train_from_afar(tiles, tmp_path, processes):
     assert read_ledger(tmp_path / "far") == read_ledger(tmp_path / "near")
 
 
+@pytest.mark.long
 def test_a_run_trains_from_afar_as_from_here_and_no_secret_is_written(tiles, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("WATERSCAPE_CACHE", str(tmp_path / "cache"))
     train_from_afar(tiles, tmp_path, 1)

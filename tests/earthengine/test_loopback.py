@@ -347,6 +347,7 @@ def other_worlds():
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "other"), other_worlds())
 def test_every_other_world_can_be_told_from_the_assumed_one(name, other, scene):
     assumed = seen(name, scene)

@@ -44,6 +44,7 @@ def test_the_packed_body_is_the_largest_one(world):
         assert len(bodies) == 0 or wanted[COLUMNS.index("area")] == bodies[:, COLUMNS.index("area")].max()
 
 
+@pytest.mark.long
 def test_it_learns_classes_and_descriptors(trained):
     events = [json.loads(line) for line in (trained / "events.jsonl").read_text().splitlines()]
     losses = [event["losses"] for event in events if event["event"] == "report"]

@@ -147,6 +147,7 @@ def test_a_set_that_stands_is_replaced_only_when_told_so(tiles, tmp_path):
         join([tiles], out, LABELLING, PLAIN)
 
 
+@pytest.mark.long
 def test_the_commands(degrees, tmp_path):
     words = ["tools/pack_occurrence.py", degrees, "--out", tmp_path / "water", "--true-scale", "--tile-size", 48]
     with ThreadPoolExecutor(2) as at_once:
@@ -185,6 +186,7 @@ def test_killed_at_every_step_a_rerun_ends_in_identical_hashes(small_tiles, tmp_
     assert killed > joining > 15
 
 
+@pytest.mark.long
 def test_killed_at_every_step_of_packing_at_once_a_rerun_ends_in_identical_hashes(small_tiles, tmp_path):
     killed, steps = faults(small_tiles, tmp_path, 0, "steps")
     assert steps > killed > 15

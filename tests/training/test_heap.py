@@ -21,6 +21,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+@pytest.mark.long
 def test_a_step_meets_no_page_fault_in_memory_that_the_step_before_has_freed():
     faults = {
         how: float(

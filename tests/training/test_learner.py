@@ -64,9 +64,10 @@ def test_skipped_in_a_row_counts_on(processes):
     assert (int(taught.skipped), int(taught.skipped_in_a_row)) == (3, 3)
 
 
-@pytest.mark.parametrize(
-    ("batch", "bad"), [(5, [2, 4]), (2, [6, 12]), pytest.param(1, [12, 24], marks=pytest.mark.long)]
-)
+SMALL = [pytest.param(2, [6, 12], marks=pytest.mark.long), pytest.param(1, [12, 24], marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize(("batch", "bad"), [(5, [2, 4]), *SMALL])
 def test_three_processes_take_the_steps_of_one(batch, bad, tmp_path):
     """Batch statistics, gathered losses, several phases, micro-batches, bad steps: equal up to rounding in float64.
 

@@ -15,6 +15,7 @@ def large(tiles, out, steps):
     return words(tiles, out, "--batch", BATCH, "--checkpoint-every", BATCH, "--images", steps * BATCH)
 
 
+@pytest.mark.long
 def test_out_of_memory_is_told_in_a_line_and_the_run_goes_on_where_there_is_more(born, tiles, tmp_path):
     out, logs = tmp_path / "run", tmp_path / "logs"
     assert born(1, large(tiles, out, 1), logs / "first").ended(0) == 0

@@ -83,6 +83,7 @@ def test_killed_and_resumed_on_two_processes_is_bitwise_the_same(tiles, tmp_path
     kills_and_resumes(tiles, tmp_path, kills=1, seed=time.time_ns())
 
 
+@pytest.mark.long
 def test_one_process_and_two_take_the_same_steps(tiles, tmp_path):
     """In float64, so that nothing but logic could make a difference: 50 steps of 15 images, 8 + 7 on two processes."""
     runs = {}

@@ -148,6 +148,7 @@ def test_where_one_process_is_killed_the_others_end_too(rank, tiles, tmp_path):
         assert "another process of the run ended" in outcome.reason
 
 
+@pytest.mark.long
 def test_a_signal_while_it_imports_counts(tiles, tmp_path):
     process = start(1, *words(tiles, tmp_path))
     status = Path(f"/proc/{process.pid}/status")

@@ -42,7 +42,8 @@ def check_told(ranks, out, teller, late, state):
     return told
 
 
-@pytest.mark.parametrize("late", [1, pytest.param(0, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("late", [0, 1])
 def test_a_stopped_rank_is_named_and_the_others_end(late, born, tiles, tmp_path):
     out, other = tmp_path / "run", 1 - late
     ranks = born(2, limited(tiles, out), tmp_path / "logs")
