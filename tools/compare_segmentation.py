@@ -13,15 +13,26 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 
 from waterscape import models
 from waterscape.data.shards import ShardSet
 from waterscape.durable import write_text
 from waterscape.errors import UserError, run_command
-from waterscape.metrics.water_maps import Worth, judge, network_way, otsu_of, otsu_way, threshold_way, windows
+from waterscape.metrics.water_maps import (
+    Way,
+    Worth,
+    judge,
+    network_way,
+    otsu_of,
+    otsu_way,
+    threshold_way,
+    window,
+    windows,
+)
 from waterscape.options import parse
-from waterscape.pages.water_maps import picture, table
+from waterscape.pages.water_maps import PICTURED, picture, table
 from waterscape.sheet import save_png
 
 
@@ -43,31 +54,50 @@ def main() -> int:
     """Run the command line."""
     wanted = parse(Wanted, sys.argv[1:], "compare_segmentation.py")
     samples = ShardSet(wanted.data, wanted.split)
-    held = list(windows(samples))
+    places = np.linspace(0, len(samples) - 1, min(PICTURED, len(samples)))
+    shown = [window(samples, int(place)) for place in places]
     threshold = otsu_of(windows(ShardSet(wanted.data, "train")))
     ways = {
         "MNDWI > 0": threshold_way(),
         "Otsu of each window": otsu_way,
         f"Otsu of the training windows, MNDWI > {threshold:.2f}": threshold_way(threshold),
     }
-    found: dict[str, list[Worth]] = {name: [judge(way, held)] for name, way in ways.items()}
+    found: dict[str, list[Worth]] = {name: [worth(way, wanted)] for name, way in ways.items()}
     for path in wanted.runs:
         trained = models.load(path)
         if not trained.recipe.can("segment"):
             raise UserError(f"{path} is a run of {trained.model}, which maps no water: name runs of pixel_cnn")
+        check_origin(trained, samples)
         name, way = named(trained), network_way(trained.recipe, trained.networks)
         ways.setdefault(name, way)
-        found.setdefault(name, []).append(judge(way, held))
+        found.setdefault(name, []).append(worth(way, wanted))
     synthetic = "SYNTHETIC: " if samples.manifest.facts.get("synthetic") else ""
     wanted.out.mkdir(parents=True, exist_ok=True)
     write_text(wanted.out / "segmentation.md", table(found))
     facts = {name: [asdict(worth) for worth in its] for name, its in found.items()}
     write_text(wanted.out / "segmentation.json", json.dumps(facts, indent=1) + "\n")
-    title = f"{synthetic}maps of water, {len(held)} {wanted.split} windows of {samples.manifest.name}"
-    save_png(picture(ways, held, title), wanted.out / "segmentation.png", synthetic=str(bool(synthetic)).lower())
+    title = f"{synthetic}maps of water, {len(samples)} {wanted.split} windows of {samples.manifest.name}"
+    save_png(picture(ways, shown, title), wanted.out / "segmentation.png", synthetic=str(bool(synthetic)).lower())
     print(table(found))
     print(f"{wanted.out / 'segmentation.md'}, .json and .png beside it")
     return 0
+
+
+def worth(way: Way, wanted: Wanted) -> Worth:
+    """Of a way, window by window: a set need not fit into memory."""
+    return judge(way, windows(ShardSet(wanted.data, wanted.split)))
+
+
+def check_origin(trained: models.Trained, samples: ShardSet) -> None:
+    """Raise `UserError` for a run of another set, which splits otherwise: it may know what it would be judged by."""
+    corrected = samples.manifest.facts.get("corrected") or {}
+    taught = trained.facts.get("manifest_sha256")
+    origin = (trained.facts.get("corrected") or {}).get("from_sha256")
+    if samples.manifest.sha256 not in (taught, origin) and taught != corrected.get("from_sha256"):
+        raise UserError(
+            f"{trained.run} was trained on another set than {samples.manifest.name}, of which it may know these very "
+            "windows: judge it on its own set, or on what correct-labels made of that"
+        )
 
 
 def named(trained: models.Trained) -> str:

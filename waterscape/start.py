@@ -63,6 +63,7 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     facts = resolve(run, described, manifest.sha256, processes.world, torch.get_num_threads())
     facts["exactly_resumable"] = not streamed
     facts["tiles"] = manifest.facts.get("tiles")  # their size and scale, which whoever uses the run must meet
+    facts["corrected"] = manifest.facts.get("corrected")  # of which set these are the corrected labels
     begin = partial(settle, run.out, facts)
     with tenure(run.out, processes, begin) as owner, beating(run.out, processes, run.stall_seconds, owner):
         learner = Learner(recipe, run, networks, processes, len(shards))

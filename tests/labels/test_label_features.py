@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from drawn_tiles import scene
 
 from waterscape.labels.features import FEATURES, Patches, seven_features
 from waterscape.labels.learner import fresh_network, water_probability
-from waterscape.sources.landsat.bands import band_stack
-
-
-def scene(rows=20, columns=24, seed=0):
-    """Bands (H W 8) of drawn reflectances."""
-    draw = np.random.default_rng(seed)
-    return band_stack(draw.uniform(0.01, 0.4, (rows, columns, 5)), draw.uniform(0, 3000, (rows, columns)))
 
 
 def test_features_are_those_of_their_formulas():

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from test_procedure import lake
+from drawn_tiles import lake
 
 from waterscape.errors import UserError
 from waterscape.labels.confident import doubted

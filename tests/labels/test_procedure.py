@@ -6,23 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_features import scene
+from drawn_tiles import lake, scene
 
 from waterscape.labels.correction import RECIPES
 from waterscape.labels.features import Patches, seven_features
 from waterscape.labels.procedure import Rounds, balanced_draw, correct_tile, surely_water
-from waterscape.sources.landsat.bands import LAND, UNKNOWN, WATER, band_stack
+from waterscape.sources.landsat.bands import LAND, UNKNOWN, WATER
 
 QUICK = Rounds(epochs=(12, 6, 6), batch=32, rate=3e-3, sure=0.8)
-
-
-def lake(side=28, metres=200.0):
-    """Bands (H W 8) and the true water (H W): a dark lake on bright land."""
-    draw = np.random.default_rng(1)
-    water = np.hypot(*(np.indices((side, side)) - side / 2)) < side / 4
-    reflectances = np.where(water[..., None], [0.06, 0.05, 0.04, 0.02, 0.01], [0.08, 0.1, 0.12, 0.3, 0.25])
-    noisy = reflectances + draw.normal(0, 0.005, reflectances.shape)
-    return band_stack(noisy, np.full((side, side), metres) + draw.normal(0, 5, (side, side))), water
 
 
 def test_the_literal_recipe_is_the_published_one():

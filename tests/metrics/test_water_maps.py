@@ -19,8 +19,12 @@ SIDE = 32
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Windows with a lake each, which MNDWI shows with some noise: labels that miss a corner, truth that does not."""
-    out, random = tmp_path_factory.mktemp("maps") / "small", np.random.default_rng(0)
+    return write_lakes(tmp_path_factory.mktemp("maps") / "small")
+
+
+def write_lakes(out, seed=0, last="truth.npy"):
+    """Windows with a lake each, which MNDWI shows with some noise: labels that miss a corner, `last` does not."""
+    random = np.random.default_rng(seed)
     facts = {"synthetic": True, "tiles": {"side": SIDE, "metres_per_pixel": 30, "crs": None, "bands": list(BANDS)}}
     with SetWriter(out, facts=facts) as writer:
         for number in range(24):
@@ -36,7 +40,7 @@ def small(tmp_path_factory):
             cover = np.full((SIDE, SIDE), 40, np.uint8)
             cover[:, 16:] = 10
             told = {"latitude": 5.0 if number % 2 else -61.5}
-            columns = {"bands.npy": bands, "water.npy": labels, "truth.npy": truth, "cover.npy": cover, "json": told}
+            columns = {"bands.npy": bands, "water.npy": labels, last: truth, "cover.npy": cover, "json": told}
             writer.add(("train", "train", "test")[number % 3], columns)
         writer.finish()
     return out
@@ -70,6 +74,20 @@ def test_otsu_parts_each_window_or_all(small):
     assert -0.2 < otsu_of(held) < 0.2
 
 
+def test_labels_that_a_network_has_corrected_judge_nothing(small, tmp_path):
+    """As correct-labels writes them: `given.npy` is what people said."""
+    corrected = windows(ShardSet(write_lakes(tmp_path / "corrected", last="given.npy"), "test"))
+    for one, other in zip(corrected, windows(ShardSet(small, "test")), strict=True):
+        np.testing.assert_array_equal(one.water, other.water)
+
+
+def test_a_window_of_one_index_has_no_threshold_of_its_own():
+    bands = np.zeros((4, 4, 8), np.float32)
+    for index, water in ((1.0, True), (-1.0, False), (np.nan, False)):
+        bands[..., INDEX] = index
+        assert (otsu_way(bands) == water).all()
+
+
 @pytest.mark.long
 def test_the_table_of_ways(small, tmp_path):
     words = ["--batch", 8, "--side", SIDE, "--no-tensorboard", "--held-out", 4, "--images", 80, "--data", small]
@@ -89,6 +107,10 @@ def test_the_table_of_ways(small, tmp_path):
     assert len(facts[f"pixel_cnn:recommended, side {SIDE}"]) == 2
     with Image.open(tmp_path / "out" / "segmentation.png") as picture:
         assert picture.text["synthetic"] == "true"
+    other = write_lakes(tmp_path / "other", seed=1)
+    done = run_program("tools/compare_segmentation.py", other, runs[0], "--out", tmp_path / "out2")
+    assert done.returncode == 1
+    assert "r1 was trained on another set than other" in done.stderr
 
 
 def test_a_run_that_maps_nothing_is_refused(small, runs, tmp_path):

@@ -23,7 +23,7 @@ from waterscape import models
 from waterscape.__main__ import dispatch
 from waterscape.errors import UserError
 from waterscape.pages.predict_raster import segmenter
-from waterscape.rasters.unfinished import beside
+from waterscape.rasters.unfinished import beside, publish
 from waterscape.sources.landsat.bands import band_stack
 from waterscape.sources.landsat.scene import open_scene
 
@@ -154,7 +154,7 @@ DEGREES = {"crs": "EPSG:4326", "transform": from_origin(38, 55, 0.00027, 0.00027
             {"transform": from_origin(400_000, 6_100_000, 10, 10)},
             r"10 m per pixel, and the run was trained on 30",
         ),
-        (DEGREES, r"is in degrees, and the run was trained on metres \(EPSG:32637\): gdalwarp .*--any-scale"),
+        (DEGREES, r"is in degrees, and the run was trained on metres: gdalwarp .*--any-scale"),
         ({"transform": from_origin(4e5, 6.1e6, 30, -30)}, "south up"),
         ({"transform": from_origin(4e5, 6.1e6, 30, 30) @ rasterio.Affine.rotation(20)}, "rotated"),
     ],
@@ -187,6 +187,7 @@ def test_what_shows_nothing_is_refused(root, tmp_path):
 def test_words_that_do_not_fit_are_refused(root, made, tmp_path):
     refused(root, tmp_path, "already reflectance|no reflectances", "--scale", "1", "--offset", "0")
     refused(root, tmp_path, "probabilities lie between 0 and 1", "--threshold", "50")
+    refused(root, tmp_path, "--threads is -1", "--threads", "-1")
     refused(root, tmp_path, r"name a GeoPackage, .*a\.gpkg", "--outlines", tmp_path / "a.shp")
     refused(root, tmp_path, "two results would both be", "--probability", tmp_path / "new" / "water.tif")
     refused(root, tmp_path, "does not exist", scene="none.tif")
@@ -205,6 +206,24 @@ def test_files_are_replaced_where_that_is_wanted(root, tmp_path):
         predict(root, "--out", tmp_path / "water.tif")
     assert (tmp_path / "water.png").read_text() == "mine"
     assert predict(root, "--out", tmp_path / "water.tif", "--overwrite") == 0
+
+
+def test_unfinished_work_replaces_its_own_files_alone(root, tmp_path, monkeypatch):
+    def killed(made, final):
+        publish(made, final)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("waterscape.pages.predict_raster.publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict(root, "--out", tmp_path / "water.tif")
+    monkeypatch.undo()
+    (tmp_path / "mine.gpkg").write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.gpkg is there already"):
+        predict(root, "--out", tmp_path / "water.tif", "--outlines", tmp_path / "mine.gpkg")
+    assert (tmp_path / "mine.gpkg").read_text() == "mine"
+    assert predict(root, "--out", tmp_path / "water.tif") == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"water.tif", "water-probability.tif", "water.png"}
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_help_and_a_verb_without_a_run(root, capsys):

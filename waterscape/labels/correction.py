@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from waterscape.labels.confident import doubted
-from waterscape.labels.features import Patches, low_ground, seven_features
+from waterscape.labels.features import HIGHEST_METRES, Patches, low_ground, seven_features
 from waterscape.labels.kept import keep, kept
 from waterscape.labels.labelled_set import Tile, opened
 from waterscape.labels.learner import fresh_network, water_probability
@@ -193,7 +193,11 @@ def _by_confidence(work: Work, numbers: Sequence[int]) -> None:
 
 
 def _nothing_to_judge(given: NDArray[np.uint8], probability: NDArray[np.float32]) -> str:
-    return "" if ((given != UNKNOWN) & np.isfinite(probability)).any() else "nothing is known"
+    return (
+        ""
+        if ((given != UNKNOWN) & np.isfinite(probability)).any()
+        else f"nothing is known below {HIGHEST_METRES:.0f} m"
+    )
 
 
 def _keep(work: Work, number: int, corrected: Corrected, began: float) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from waterscape.errors import UserError
-from waterscape.labels.features import FEATURES, PATCH, Patches, low_ground
+from waterscape.labels.features import FEATURES, HIGHEST_METRES, PATCH, Patches, low_ground
 from waterscape.labels.learner import fresh_network
 from waterscape.randomness import hash64, permutation
 from waterscape.sources.landsat.bands import LAND, WATER
@@ -81,7 +81,8 @@ def gather_classes(
     empty = np.zeros((0, len(FEATURES), PATCH, PATCH), np.float32)
     water, land = (np.concatenate([empty, *found[kind]]) for kind in (WATER, LAND))
     if not len(water) or not len(land):
-        raise UserError(f"the tiles of all places but one part have no {'land' if len(water) else 'water'} to learn")
+        lack = "land" if len(water) else "water"
+        raise UserError(f"the tiles of all places but one part have no {lack} to learn below {HIGHEST_METRES:.0f} m")
     return water, land
 
 

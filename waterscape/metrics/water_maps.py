@@ -80,25 +80,32 @@ class Worth:
 
 
 def windows(samples: Samples) -> Iterator[Window]:
-    """The windows of a split, to be judged by `truth.npy`, masks made by hand, where there is one, else by the labels.
-
-    Judged are the pixels of which nothing within the network's reach is nodata. Raises `ShardError` for a damaged one.
-    """
+    """The windows of a split. Raises `ShardError` for a damaged one."""
     for number in range(len(samples)):
-        held = samples.read(number)
-        bands, mask = np.asarray(held["bands.npy"]), np.asarray(held.get("truth.npy", held["water.npy"]))
-        seen = seen_whole(torch.from_numpy(bands.transpose(2, 0, 1)[None].copy()), MARGIN)[0, 0].numpy()
-        told = held.get("json")
-        latitude = told.get("latitude") if isinstance(told, dict) else None
-        cover = held.get("cover.npy")
-        yield Window(
-            bands,
-            mask == 1,
-            np.pad(seen, MARGIN) & (mask != UNKNOWN),
-            None if cover is None else np.asarray(cover),
-            None if latitude is None else float(latitude),
-        )
+        yield window(samples, number)
     samples.close()  # held open, its tars could not be evicted from a cache
+
+
+def window(samples: Samples, number: int) -> Window:
+    """A window, to be judged by what people say of it, never by labels that a network has corrected.
+
+    That is `truth.npy`, a mask by hand, where there is one, else the labels as they were given. Judged are the pixels
+    of which nothing within the network's reach is nodata. Raises `ShardError` for a damaged one.
+    """
+    held = samples.read(number)
+    given = next(held[name] for name in ("truth.npy", "given.npy", "water.npy") if name in held)
+    bands, mask = np.asarray(held["bands.npy"]), np.asarray(given)
+    seen = seen_whole(torch.from_numpy(bands.transpose(2, 0, 1)[None].copy()), MARGIN)[0, 0].numpy()
+    told = held.get("json")
+    latitude = told.get("latitude") if isinstance(told, dict) else None
+    cover = held.get("cover.npy")
+    return Window(
+        bands,
+        mask == 1,
+        np.pad(seen, MARGIN) & (mask != UNKNOWN),
+        None if cover is None else np.asarray(cover),
+        None if latitude is None else float(latitude),
+    )
 
 
 def judge(way: Way, held: Iterable[Window]) -> Worth:
@@ -127,8 +134,10 @@ def threshold_way(threshold: float = 0.0) -> Way:
 
 
 def otsu_way(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Water where MNDWI is above the threshold that Otsu's method finds in the window itself."""
-    return np.asarray(bands[..., INDEX] > otsu_threshold(bands[..., INDEX]))
+    """Water where MNDWI is above the threshold that Otsu's method finds in the window; 0 where all is alike."""
+    index = bands[..., INDEX]
+    varied = np.nanmin(index, initial=1) < np.nanmax(index, initial=-1)
+    return np.asarray(index > (otsu_threshold(index) if varied else 0.0))
 
 
 def otsu_of(held: Iterable[Window]) -> float:

@@ -151,7 +151,7 @@ def _try(tiles: LabelledSet, options: CorrectLabels, noise: Noise, beside: Path,
     directory = beside / f"{noise.kind}-{noise.share:g}-{options.only}"
     work = Work(str(options.data), RECIPES[options.recipe], options.seed, directory, noise)
     results = correct_set(work, numbers, workers, f"{noise} (synthetic noise)")
-    read = [tiles.tile(number) for number in numbers]
+    read = (tiles.tile(number) for number in numbers)
     return Trial(
         noise,
         [recovery(tile.given, work.label(tile), one.label) for tile, one in zip(read, results, strict=True)],

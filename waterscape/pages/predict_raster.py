@@ -26,7 +26,7 @@ from waterscape.rasters.cog import Layer, write_cog
 from waterscape.rasters.mask import Tally, strips, write_mask
 from waterscape.rasters.outlines import write_outlines
 from waterscape.rasters.segment import STEPS, Segment, segment_scene
-from waterscape.rasters.unfinished import Unfinished, beside, publish
+from waterscape.rasters.unfinished import Unfinished, begun, beside, publish
 from waterscape.rasters.windows import parts_of
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
 from waterscape.sources.landsat.layers import stated_bands
@@ -111,6 +111,8 @@ def what_predicts(arguments: Sequence[str]) -> Literal["segment", "decode", "hel
 
 def predict_raster(trained: Trained, options: PredictRaster) -> int:
     """Run the verb; returns the exit code. Raises `UserError`."""
+    if options.threads < 0:
+        raise UserError(f"--threads is {options.threads}: give 1 or more, or 0 for one of each core")
     if not 0 < options.threshold < 1:
         raise UserError(f"--threshold {options.threshold:g}: probabilities lie between 0 and 1")
     targets = _targets(options)
@@ -129,6 +131,7 @@ def predict_raster(trained: Trained, options: PredictRaster) -> int:
         _full_disk_told(targets.mask),
         Unfinished(targets.mask, command, scene.shape, parts, anew=options.overwrite) as work,
     ):
+        work.begin(targets.all())
         if work.done and len(work.done) < len(parts):
             print(f"going on: {len(work.done)} of {len(parts)} parts are there")
         segment_scene(scene, segmenter(trained), trained.recipe.margin(), work, threads)
@@ -180,7 +183,7 @@ def _targets(options: PredictRaster) -> Targets:
     for path in targets.all():
         if path.is_dir():
             raise UserError(f"{path} is a directory: name a file")
-        if path.exists() and not options.overwrite and not (beside(out) / "command.json").exists():
+        if path.exists() and not options.overwrite and path.resolve() not in begun(out):
             raise UserError(f"{path} is there already: say --overwrite, or give another --out")
     return targets
 
@@ -200,11 +203,14 @@ def _check_scene(scene: Scene, usual: Mapping[str, Any], options: PredictRaster,
         return
     metres, trained = scene.metres_per_pixel, usual.get("metres_per_pixel")
     warped = f"gdalwarp -t_srs EPSG:326xx -tr {trained or 30:g} {trained or 30:g} makes such pixels; or say --any-scale"
-    if usual.get("crs"):
+    degrees = usual.get("degrees")
+    if degrees is None and usual.get("crs"):  # tiles of an earlier version
         from rasterio.crs import CRS
 
-        if scene.grid.degrees and not CRS.from_user_input(usual["crs"]).is_geographic:
-            raise UserError(f"{scene.path} is in degrees, and the run was trained on metres ({usual['crs']}): {warped}")
+        degrees = CRS.from_user_input(usual["crs"]).is_geographic
+    if degrees is not None and scene.grid.degrees != degrees:
+        here, there = ("degrees", "metres") if scene.grid.degrees else ("metres", "degrees")
+        raise UserError(f"{scene.path} is in {here}, and the run was trained on {there}: {warped}")
     if metres and trained and abs(metres / trained - 1) > SCALES_AGREE:
         raise UserError(f"{scene.path} has {metres:.3g} m per pixel, and the run was trained on {trained:g}: {warped}")
 

@@ -67,14 +67,14 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def picture(ways: Mapping[str, Way], windows: Sequence[Window], title: str) -> Image:
-    """Windows spread over a set: false colour, their masks, and where each way is wrong."""
-    shown = [windows[int(place)] for place in np.linspace(0, len(windows) - 1, min(PICTURED, len(windows)))]
-    bands = torch.from_numpy(np.stack([window.bands.transpose(2, 0, 1) for window in shown]))
+    """A few windows: false colour, their masks, and where each way is wrong."""
+    bands = torch.from_numpy(np.stack([window.bands.transpose(2, 0, 1) for window in windows]))
     water, known = (
-        torch.from_numpy(np.stack([getattr(window, name) for window in shown]))[:, None] for name in ("water", "known")
+        torch.from_numpy(np.stack([getattr(window, name) for window in windows]))[:, None]
+        for name in ("water", "known")
     )
     rows = {"SWIR1, NIR, red": false_colour(bands), "mask": label_colours(water, known)}
     for name, way in ways.items():
-        called = torch.from_numpy(np.stack([way(window.bands) for window in shown]))[:, None]
+        called = torch.from_numpy(np.stack([way(window.bands) for window in windows]))[:, None]
         rows[f"{name}:\norange was missed,\nred is no water"] = error_colours(called, water, known)
     return sheet({name: row.permute(0, 2, 3, 1).numpy() for name, row in rows.items()}, title=title, columns=PICTURED)

@@ -1,7 +1,8 @@
 """A result that grows part by part beside the place where it will stand, and which a killed program goes on with.
 
-`.water.tif.unfinished/` beside `water.tif` holds `command.json` (what makes the result), `probability.raw` (float32,
-row by row) and `ledger` (the number of each part that is durably there, a line each). It is removed at the end.
+`.water.tif.unfinished/` beside `water.tif` holds `command.json` (what makes the result), `files.json` (the files that
+it ends in), `probability.raw` (float32, row by row) and `ledger` (the number of each part that is durably there, a line
+each). It is removed at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,18 +21,26 @@ from waterscape.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from waterscape.sources.landsat.scene import Window
 
+FILES = "files.json"
 BYTES = np.dtype("<f4").itemsize
 
 
 def beside(out: Path) -> Path:
     """The directory in which a result grows."""
     return out.with_name(f".{out.name}.unfinished")
+
+
+def begun(out: Path) -> set[Path]:
+    """The files that unfinished work beside `out` is to end in, and which may stand there already, being its own."""
+    try:
+        return {Path(name) for name in json.loads((beside(out) / FILES).read_text())}
+    except (OSError, ValueError):
+        return set()
 
 
 class Unfinished:
@@ -50,7 +60,7 @@ class Unfinished:
     def __init__(
         self, out: Path, command: Mapping[str, Any], shape: tuple[int, int], parts: Sequence[Window], *, anew: bool
     ) -> None:
-        self.directory, self.parts, self.shape = beside(out), parts, shape
+        self.out, self.directory, self.parts, self.shape = out, beside(out), parts, shape
         self.raw = self.directory / "probability.raw"
         ledger = self.directory / "ledger"
         self.directory.mkdir(exist_ok=True)
@@ -79,6 +89,11 @@ class Unfinished:
         self._ledger.close()
         os.close(self._file)
         os.close(self._lock)
+
+    def begin(self, files: Sequence[Path]) -> None:
+        """Note the files that will be written, before any is: this command may replace them."""
+        names = sorted({str(path.resolve()) for path in files} | {str(path) for path in begun(self.out)})
+        write_text(self.directory / FILES, json.dumps(names, indent=1) + "\n")
 
     def store(self, number: int, probability: NDArray[np.float32]) -> None:
         """A part's probabilities (H W). Parts may be stored by several threads at once. Raises `OSError`."""
