@@ -13,7 +13,7 @@ from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.world.landsat import draw_scene
 
 CRS, SIDE = "EPSG:32637", 100
-TRANSFORM = (30.0, 0.0, 400_020.0, 0.0, -30.0, 6_100_020.0)
+TRANSFORM = (30.0, 0.0, 400_035.0, 0.0, -30.0, 6_100_035.0)  # corners where Landsat's pixels have theirs
 ASSET = "projects/demo-water/assets/rivers/water"
 
 

@@ -189,6 +189,15 @@ def test_an_existing_asset_is_listed_and_left_or_replaced(trained, region, servi
     assert server.count("image:export") == 2  # 2020 was ours and done: not again
 
 
+@pytest.mark.long
+def test_assets_without_water_are_no_part_of_the_map(trained, region, service, tmp_path, capsys):
+    other = Raster({"red": np.ones((SIDE, SIDE), np.uint8)}, CRS, TRANSFORM)
+    service(assets={**services(YEARS)["assets"], asset(2019): other})
+    run(*words(trained, region, tmp_path / "out"))
+    assert "of pixels agree with" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "agreement.json").read_text())["lakes"]["pixels"] > 6_000
+
+
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
@@ -231,10 +240,13 @@ def succeeded(server):
 @pytest.mark.long
 def test_a_task_that_fails_for_good_is_named_and_tried_by_the_next_run(trained, region, service, tmp_path, capsys):
     server = service(faults=[Fault("lakes_2019", "fails", message="User memory limit exceeded.")])
+    del server.world.assets["JRC/GSW1_4/GlobalSurfaceWater"]  # a map that fails hides nothing and fails nothing
     with pytest.raises(UserError, match="1 of 2 assets were not made; the same command tries them again"):
         run(*words(trained, region, tmp_path / "out"))
-    assert "lakes_2019: failed, User memory limit exceeded." in capsys.readouterr().out
+    said, no_map = capsys.readouterr().out, "lakes: no map of the agreement with JRC"
+    assert said.index("lakes_2019: failed, User memory limit exceeded.") < said.index(no_map)
     run(*words(trained, region, tmp_path / "out"))
+    assert no_map in capsys.readouterr().out
     assert set(server.exports.assets) >= {asset(2019), asset(2020)}
     assert server.count("image:export") == 3
 

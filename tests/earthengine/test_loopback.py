@@ -364,11 +364,11 @@ def seen(name, scene):
     return np.nan_to_num(found, nan=-1e9) if isinstance(found, np.ndarray) else found
 
 
-def export(image, name, *, overwrite=False, key=None, **facts):
+def export(image, name, *, overwrite=False, key=None, description=None, **facts):
     region = ee.Geometry.Rectangle([500061, 3999781, 500179, 3999899], proj=CRS, geodesic=False)
     facts = {"crs": CRS, "crsTransform": list(TRANSFORM), "region": region, "maxPixels": 1e10, **facts}
-    target = f"projects/demo-water/assets/{name}"
-    task = ee.batch.Export.image.toAsset(image, description=name, assetId=target, overwrite=overwrite, **facts)
+    target, described = f"projects/demo-water/assets/{name}", description or name.replace("/", "-")
+    task = ee.batch.Export.image.toAsset(image, description=described, assetId=target, overwrite=overwrite, **facts)
     task.id = task._request_id = key
     task.id = None
     task.start()
@@ -412,6 +412,15 @@ def test_an_export_goes_through_its_states_and_leaves_an_asset():
         ee.data.cancelOperation(third)
         assert [state(third), state(third)][-1] == "CANCELLED"
         assert len(ee.data.listOperations()) == 4
+
+
+@pytest.mark.parametrize("description", ["water of 2020", "a" * 101, "año"])
+def test_descriptions_are_letters_numbers_and_lines(description):
+    with serve(**world()) as running:
+        running.connect()
+        with pytest.raises(ee.EEException, match="Invalid description"):
+            export(ee.Image(ASSET).select("one"), "made", description=description)
+        export(ee.Image(ASSET).select("one"), "made", description="a" * 99 + "-")
 
 
 def test_few_run_at_a_time_and_the_queue_has_an_end():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import ee
+import numpy as np
 import pytest
-from loopback_earthengine import Assumptions, Fault, serve
+from loopback_earthengine import Assumptions, Fault, Raster, serve
 
 from waterscape.earthengine.tasks import Export, Exporter, Task, TaskList
 from waterscape.errors import UserError
@@ -89,11 +91,10 @@ def test_a_full_queue_is_waited_for(service, tmp_path):
 @pytest.mark.parametrize("repeated", ["same operation", "refused"])
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_stop_between_request_and_answer_starts_nothing_twice(service, tmp_path, repeated, lost):
-    server = service(
-        assumptions=Assumptions(repeated_request=repeated), faults=[Fault("image:export", "lost", after=lost)]
-    )
+    faults = [Fault("image:export", "lost", after=lost), Fault("/operations", after=1)]  # nor a list to find it in
+    server = service(assumptions=Assumptions(repeated_request=repeated), faults=faults)
     begun = exporter(tmp_path)
-    with pytest.raises(Exception, match="onnection"):  # whoever is stopped here has read no answer either
+    with pytest.raises(EarthEngineError, match="internal error"):  # whoever is stopped here has read no answer either
         list(begun.run(exports(2), set()))
     asked_for = [json.loads(line)["name"] for line in (tmp_path / "tasks.jsonl").read_text().splitlines()]
     assert f"n{lost}" in asked_for
@@ -130,6 +131,41 @@ def test_cancelled_by_somebody_is_told(service, tmp_path):
     started = next(looked)
     ee.data.cancelOperation(started.operation)
     assert ends(looked) == {"n0": "CANCELLED"}
+
+
+def test_a_long_name_makes_a_description_that_the_service_takes(service, tmp_path):
+    server = service()
+    long = [replace(exports(1)[0], name=f"{'a' * 80}_{year}", asset=f"{FOLDER}/{year}") for year in (2019, 2020)]
+    assert set(ends(exporter(tmp_path).run(long, set())).values()) == {"SUCCEEDED"}
+    assert len({each.description for each in server.exports.operations.values()}) == 2
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_task_that_the_service_forgot_is_told_by_its_asset(service, tmp_path, overwrite):
+    server = service(running=0)
+    wanted = exports(2, overwrite=overwrite)
+    assert set(ends(exporter(tmp_path).run(wanted, set(), wait=False)).values()) == {"PENDING"}
+    server.exports.operations.clear()
+    server.exports.running = 2
+    made = Raster({"constant": np.zeros((1, 1))}, "EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 50.0))
+    server.exports.assets[f"{FOLDER}/n0"] = made
+    told = [(task.name, task.state, task.reason) for task in exporter(tmp_path).run(wanted, {f"{FOLDER}/n0"})]
+    again = ("absent", "Earth Engine no longer knows its task")
+    assert told[:2] == [("n0", *(again if overwrite else ("SUCCEEDED", ""))), ("n1", *again)]
+    assert ends(TaskList(tmp_path / "tasks.jsonl").tasks.values()) == {"n0": "SUCCEEDED", "n1": "SUCCEEDED"}
+    assert (server.exports.assets[f"{FOLDER}/n0"] is made) == (not overwrite)
+    assert len(server.exports.operations) == 1 + overwrite
+
+
+def test_a_service_that_forgets_every_task_is_asked_three_times(service, tmp_path):
+    class Forgetful(dict):
+        def __setitem__(self, *_):
+            pass
+
+    server = service()
+    server.exports.operations = Forgetful()
+    assert ends(exporter(tmp_path).run(exports(1), set())) == {"n0": "FAILED"}
+    assert server.count("image:export") == 3
 
 
 def test_a_list_survives_a_torn_line(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loopback_earthengine.faults import ServiceError
-from loopback_earthengine.images import Band, Grid, Image, Node, Pixels, Projection
+from loopback_earthengine.images import Band, Grid, Image, Node, Pixels, Projection, evaluate
 from loopback_earthengine.operations import World, operation, wider
 from loopback_earthengine.values import (
     Collection,
@@ -20,6 +20,9 @@ from loopback_earthengine.values import (
 )
 
 DEFAULT = Projection()  # of composites: one degree a pixel
+SOMEWHERE = Grid(DEFAULT, 0, 0, 2, 2)
+CONSTANTS = ("int32", "float64")
+"""The types of numbers as they are written."""
 
 
 def _masked(function: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
@@ -92,12 +95,37 @@ def to_list_reducer(_w: World, size: int | None, optional: int) -> Reducer:
 def _reduced(images: Collection, reducer: Reducer, suffix: str) -> Image:
     if not images.elements:
         return Image(())
+    _check_homogeneous(images)
     names = [band.name for band in images.elements[0].bands]
     made = []
     for name in names:
         bands = [band for image in images.elements for band in image.bands if band.name == name]
         made.append(_over(bands, reducer, name + suffix))
     return Image(tuple(made), {}, _union(images))
+
+
+def _check_homogeneous(images: Collection) -> None:
+    """What is reduced must have the same bands, each of one type: constants' types are their range of one number."""
+    expected = {band.name: _type(band) for band in images.elements[0].bands}
+    for image in images.elements[1:]:
+        said = "Expected a homogeneous image collection, but an image with incompatible bands was encountered"
+        names = [band.name for band in image.bands]
+        if names != list(expected):
+            raise ServiceError(400, f"{said}: {len(expected)} bands {list(expected)}, {len(names)} bands {names}.")
+        for band in image.bands:
+            first, this = expected[band.name], _type(band)
+            if first != this:
+                message = f"Mismatched type for band '{band.name}': Expected type: {first}. Actual type: {this}"
+                raise ServiceError(400, f"{said}. {message}. Some bands might require explicit casts.")
+
+
+def _type(band: Band) -> str:
+    """A band's type; with its range where it is the same number everywhere and was not cast to another type."""
+    if band.kind in CONSTANTS and not band.axes:
+        (pixels,) = evaluate([band.node], SOMEWHERE)
+        if pixels.values.strides == (0, 0):
+            return f"{band.kind}<{pixels.values[0, 0]:g}, {pixels.values[0, 0]:g}>"
+    return band.kind
 
 
 def _union(images: Collection) -> Any:
@@ -144,6 +172,7 @@ def quality_mosaic(_world: World, images: Collection, quality: str) -> Image:
     by = [next((band for band in image.bands if band.name == quality), None) for image in scenes]
     if not scenes or None in by:
         raise ServiceError(400, f"ImageCollection.qualityMosaic: No band named '{quality}'.")
+    _check_homogeneous(images)
     made = []
     for number, band in enumerate(scenes[0].bands):
         bands = [image.bands[number] for image in scenes]

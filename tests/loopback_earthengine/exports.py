@@ -5,6 +5,7 @@ An operation's state moves on when it is asked for, never by the clock: what a t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from loopback_earthengine.values import Geometry
 
 TIME = "2026-01-01T00:00:00Z"
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+DESCRIPTION = re.compile(r"[A-Za-z0-9_-]{0,100}")
+"""As the reference of Export has it: letters, numbers, -, _ (no spaces)."""
 
 
 @dataclass
@@ -75,6 +78,9 @@ class Exports:
         destination = request["assetExportOptions"]["earthEngineDestination"]
         asset, overwrite = destination["name"], bool(destination.get("overwrite"))
         key = request.get("requestId", "")
+        if not DESCRIPTION.fullmatch(request.get("description", "")):
+            message = "Invalid description: letters, numbers, '-' and '_' alone (no spaces), at most 100 characters."
+            raise ServiceError(400, message)
         if key in self.requests:
             if self.world.assumptions.repeated_request == "refused":
                 raise ServiceError(400, f"A task with the request id '{key}' was started before.")

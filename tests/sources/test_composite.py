@@ -11,10 +11,10 @@ import rasterio
 from loopback_earthengine import Assumptions, Raster, serve
 from rasterio.io import MemoryFile
 from summers import BANDS as MEASURED
-from summers import expected, heights, scene, served
+from summers import COLLECTION, expected, heights, scene, served
 
 from waterscape.errors import UserError
-from waterscape.sources.landsat.bands import BANDS, MARGIN, band_stack
+from waterscape.sources.landsat.bands import BANDS, MARGIN, SCALE, band_stack
 from waterscape.sources.landsat.composite import band_image, composite, summer
 
 CRS, NORTH = "EPSG:32637", (30.0, 0.0, 400_000.0, 0.0, -30.0, 6_200_000.0)
@@ -124,6 +124,28 @@ def test_without_a_scene_all_but_the_elevation_is_masked():
         found = pixels(composite(region, 2020), [*BANDS, "water"], CRS, NORTH, side)
     assert np.array_equal(np.isfinite(found).all((0, 1)), [band == "elevation" for band in [*BANDS, "water"]])
     assert np.isnan(found[..., [0, 5, 6, 8]]).all()
+
+
+def test_the_loopback_reduces_only_what_is_of_one_type():
+    """As the service does: a masked number among scenes is refused, and so are other bands."""
+    side = 12
+    first = scene(CRS, NORTH, "2020-06-01", 1, side)
+    with serve(collections={COLLECTION: [first]}) as server:
+        server.connect()
+        scenes = ee.ImageCollection(COLLECTION).select(["SR_B2"]).map(lambda image: image.multiply(SCALE))
+        number = ee.Image.constant(0.5).rename("SR_B2").updateMask(0)
+
+        def reduced(others, more):
+            return others.merge(ee.ImageCollection([more])).median().bandNames().getInfo()
+
+        with pytest.raises(
+            ee.EEException, match=r"type for band 'SR_B2': .* float64\. Actual type: float64<0\.5, 0\.5>"
+        ):
+            reduced(scenes, number)
+        with pytest.raises(ee.EEException, match="Expected a homogeneous image collection"):
+            reduced(scenes, ee.Image(scenes.first()).rename("other"))
+        assert reduced(scenes.map(lambda image: image.toFloat()), number.toFloat()) == ["SR_B2"]
+        assert reduced(scenes, ee.Image(scenes.first()).updateMask(0)) == ["SR_B2"]
 
 
 def test_summers_that_landsat_8_did_not_see_are_refused():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import ee
@@ -18,7 +21,14 @@ from programs import ROOT
 
 from waterscape.errors import UserError
 from waterscape.sources import earthengine
-from waterscape.sources.earthengine import EarthEngineError, RefusedError, connect, disconnect, explained
+from waterscape.sources.earthengine import (
+    EarthEngineError,
+    RefusedError,
+    UnreachableError,
+    connect,
+    disconnect,
+    explained,
+)
 from waterscape.sources.web import Limits
 
 QUICK = Limits(attempts=2, per_second=1000, first_pause=0.01, longest_pause=0.05, silent_seconds=1)
@@ -96,6 +106,17 @@ def test_a_client_that_the_user_initialised_stays_as_it_is(monkeypatch):
         assert ee.Number(1).add(2).getInfo() == 3
 
 
+@pytest.mark.parametrize("answer", ["cut", "lost"])
+def test_a_users_own_client_that_loses_its_server_is_told_in_one_line(answer):
+    with serve(faults=[Fault("value", answer, times=9)]) as server:
+        server.connect("demo-water")
+        with pytest.raises(UnreachableError) as error, explained("doing it"):
+            ee.Number(1).add(2).getInfo()
+    assert str(error.value).startswith("doing it: ")
+    assert str(error.value).endswith("; run the same command again later")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("project", [None, ""])
 def test_a_project_is_asked_for(project):
     with pytest.raises(UserError, match="counts work to a Google Cloud project: give --project NAME"):
@@ -110,9 +131,60 @@ def test_what_is_no_project_is_named(project):
 
 @pytest.mark.parametrize("project", ["demo-water", "example.com:demo-water", "123456789"])
 def test_nobody_signed_in_is_told(project):
-    with pytest.raises(RefusedError, match="nobody has signed in to Earth Engine here: run `earthengine authenticate`"):
+    with pytest.raises(RefusedError, match=r"nobody has signed in to Earth Engine here, or .*: run `earthengine auth"):
         connect(project)
     assert not ee.data.is_initialized()
+
+
+def signed_in(home, content='{"refresh_token": "very-secret"}'):
+    """What `earthengine authenticate` leaves on a machine."""
+    (home / ".config" / "earthengine").mkdir(parents=True)
+    (home / ".config" / "earthengine" / "credentials").write_text(content)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"very-secret"', '{"refresh_token": "very-secret", "scopes": 1}'])
+def test_a_damaged_sign_in_is_named_for_what_it_is(monkeypatch, tmp_path, content):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    signed_in(tmp_path, content)
+    with pytest.raises(RefusedError, match="of `earthengine authenticate` on this machine cannot be read or used: run"):
+        connect("demo-water")
+
+
+def test_a_sign_in_that_expired_is_told(monkeypatch, tmp_path, tokens):
+    monkeypatch.setattr(ee.oauth, "TOKEN_URI", tokens)
+    signed_in(tmp_path)
+    with pytest.raises(
+        RefusedError, match="nobody has signed in to Earth Engine here, or the sign-in has expired: run"
+    ):
+        connect("demo-water")
+
+
+def test_without_a_network_a_sign_in_is_not_called_wrong(monkeypatch, tmp_path):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    signed_in(tmp_path)
+    with pytest.raises(
+        UnreachableError, match="connecting: Google cannot be reached to check the credentials"
+    ) as error:
+        connect("demo-water")
+    assert str(error.value).endswith("; try again later")
+    assert "very-secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_list_that_never_comes_does_not_keep_the_client(monkeypatch):
+    with serve() as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Timer(6, silent.close).start()
+        monkeypatch.setattr(ee.deprecation, "_DEPRECATED_ASSETS_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        monkeypatch.setattr(earthengine, "LIST_SECONDS", 0.2)
+        monkeypatch.setenv("EARTHENGINE_URL", server.url)
+        ee.deprecation.Reset()
+        began = time.monotonic()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            connect("demo-water", limits=QUICK)
+        assert time.monotonic() - began < 4
+        assert socket.getdefaulttimeout() is None
+        assert ee.Number(1).add(2).getInfo() == 3
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", '{"type": "service_account", "private_key": "very-secret"}'])
@@ -157,14 +229,14 @@ def test_a_server_that_cannot_be_reached_is_told_and_the_client_is_as_before(mon
         (Fault("value", "error", 401, "Expired."), RefusedError, "doing it: the credentials are expired"),
         (Fault("value", "error", 403, "Not you."), RefusedError, "doing it: Earth Engine answers 403: Not you.: see "),
         (Fault("value", "error", 400, "No such band."), EarthEngineError, "Earth Engine answers 400: No such band."),
-        (Fault("value", "error", 429, "Too many."), EarthEngineError, r"2 attempts, the last: the server answers 429"),
+        (Fault("value", "error", 429, "Too many."), UnreachableError, r"2 attempts, the last: the server answers 429"),
         (
             Fault("value", "error", 403, "Quota exceeded."),
-            EarthEngineError,
+            UnreachableError,
             "2 attempts, the last: the server answers 403",
         ),
-        (Fault("value", "cut"), EarthEngineError, "2 attempts, the last: RemoteProtocolError"),
-        (Fault("value", "slow", seconds=1.5), EarthEngineError, "2 attempts, the last: no answer within 1 s"),
+        (Fault("value", "cut"), UnreachableError, "2 attempts, the last: RemoteProtocolError"),
+        (Fault("value", "slow", seconds=1.5), UnreachableError, "2 attempts, the last: no answer within 1 s"),
     ],
 )
 def test_what_the_service_says_is_told_in_one_line(monkeypatch, fault, kind, words):

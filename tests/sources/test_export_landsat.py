@@ -179,6 +179,17 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
     assert (code, "stands already and is no export" in error) == (1, True)
 
 
+def test_a_folder_left_before_its_plan_was_written_is_taken_up(tmp_path):
+    out = tmp_path / "exports"
+    out.mkdir()
+    (out / ".partial-999999999-plan.json").write_text("{")
+    with serve(**world()[2]) as server:
+        code, _, error = run(out, server.url)
+        assert code == 0, error
+    assert not list(out.glob(".partial-*"))
+    assert len(list(out.glob("N*.tif"))) == 9
+
+
 def test_a_dry_run_asks_for_nothing_and_draws_a_map(tmp_path):
     code, told, error = run(tmp_path / "exports", "http://127.0.0.1:1", "--dry-run")
     assert code == 0, error
@@ -231,11 +242,22 @@ def test_tiles_that_fail_are_named_and_the_others_are_written(tmp_path):
         assert asked(server) == 9 + 2
 
 
-def test_five_failures_in_a_row_end_it(tmp_path):
-    with serve(**world()[2], faults=[Fault(PIXELS, "error", 400, "No.", times=100)]) as server:
+def test_tiles_that_always_fail_do_not_keep_the_others_from_coming(tmp_path):
+    timeout = Fault(PIXELS, "error", 400, "Computation timed out.", times=6)
+    with serve(**world()[2], faults=[timeout]) as server:
+        code, told, error = run(tmp_path / "exports", server.url, "--at-once", 1)
+        assert (code, asked(server)) == (1, 9)
+    assert "3 of 9 tiles written, 6 failed" in told
+    assert "6 tiles are absent; run the same command again" in error
+    assert len(list((tmp_path / "exports").glob("N*.tif"))) == 3
+
+
+def test_a_service_that_stays_away_five_times_in_a_row_ends_it(tmp_path):
+    with serve(**world()[2], faults=[Fault(PIXELS, "error", 503, times=1000, after=1)]) as server:
         code, _, error = run(tmp_path / "exports", server.url, "--at-once", 1)
-        assert (code, asked(server)) == (1, 5)
+        assert (code, asked(server)) == (1, 1 + 5 * earthengine.LIMITS.attempts)
     assert "5 tiles in a row failed, the last: tile" in error
+    assert "1 are written; the same command goes on" in error
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import shapely
+from pyproj import Transformer
 
 from waterscape.errors import UserError
 from waterscape.sources.area import Area, box_area
@@ -87,6 +88,22 @@ def test_squares_of_metres_have_metres_in_their_zone_and_leave_out_only_a_strip_
     assert -0.31 < west < east < 0.31  # 15 km are 0.29 degrees there
     within = tiles_over(box_area(55, 37, 56, 38.5), "utm")
     assert shapely.union_all(squares(within)).buffer(1e-4).covers(box_area(55, 37, 56, 38.5).shape)
+
+
+@pytest.mark.parametrize("box", [(55, 37, 55.5, 38), (-12.3, -75.1, -12, -74.8), (-0.2, 8.8, 0.2, 9.2)])
+@pytest.mark.parametrize("pixels", [512, 201])
+def test_squares_of_metres_have_landsats_own_pixels(box, pixels):
+    """Corners at odd multiples of 15 m of the zone's northern half, in which Landsat counts in the south too."""
+    for tile in tiles_over(box_area(*box), "utm", pixels):
+        north = f"EPSG:{32600 + int(tile.crs[-2:])}"
+        x, y = Transformer.from_crs(tile.crs, north).transform(tile.transform[2], tile.transform[5])
+        assert (round(x, 4) % 30, round(y, 4) % 30) == (15, 15)
+        east, up = Transformer.from_crs(tile.crs, "EPSG:4326", always_xy=True).transform(
+            [tile.transform[2], tile.transform[2] + 30 * pixels], [tile.transform[5], tile.transform[5] - 30 * pixels]
+        )
+        west, south, right, top = tile.bounds
+        assert west - 1e-9 <= min(east) < max(east) <= right + 1e-9
+        assert south - 1e-9 <= min(up) < max(up) <= top + 1e-9
 
 
 def test_squares_of_metres_cross_the_antimeridian():

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rasterio
-from landsat_files import MEASURED, NORTH_UP, layers_of, numbers, scene, write_tif
+from landsat_files import MEASURED, NORTH_UP, UTM, layers_of, numbers, scene, write_tif
 from rasterio import Affine
 
 from waterscape.errors import UserError
-from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, SCALE, band_stack
+from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, OFFSET, SCALE, band_stack
 from waterscape.sources.landsat.layers import SceneError
 from waterscape.sources.landsat.scaling import Scaling
 from waterscape.sources.landsat.scene import open_scene
@@ -66,6 +66,16 @@ def test_a_stack_of_all_bands_has_its_elevation_in_metres_again(drawn, tmp_path)
     assert np.allclose(opened.bands(opened.whole), bands.transpose(1, 2, 0), atol=1e-6, equal_nan=True)
 
 
+def test_stated_bands_of_a_stack_are_what_their_descriptions_say(drawn, tmp_path):
+    bands = dict(zip(BANDS, band_stack(drawn.reflectances, drawn.elevation).transpose(2, 0, 1), strict=True))
+    stated = dict(zip(MEASURED, (1, 2, 3, 4, 5, 8), strict=True))
+    both = write_tif(tmp_path / "e.tif", bands | {"metres": drawn.elevation}, dtype="float32", nodata=np.nan)
+    for elevation in (8, 9):  # as a network sees it, and in metres
+        opened = open_scene(both, stated | {"elevation": elevation})
+        assert np.abs(opened.read(opened.whole)[1] - drawn.elevation).max() < 1e-3 * ELEVATION_METRES
+        assert np.allclose(opened.bands(opened.whole)[..., -1], bands["elevation"], atol=1e-6)
+
+
 def test_a_window_has_the_bands_of_the_whole(tif):
     opened = open_scene(tif)
     whole = np.pad(band_stack(*opened.read(opened.whole)), ((20, 20), (20, 20), (0, 0)), constant_values=np.nan)
@@ -104,6 +114,59 @@ def test_nodata_stays_nodata(drawn, tmp_path):
     assert np.isfinite(clear[4, 4]).all()
 
 
+@pytest.mark.parametrize("how", ["stated", "as the file says"])
+def test_the_fill_value_is_nodata_however_the_scale_is_known(how, drawn, tmp_path):
+    layers = numbers(drawn)
+    layers["B4"][1, 1] = 0
+    path = write_tif(tmp_path / "fill.tif", layers, dtype="uint16")
+    if how == "stated":
+        opened = open_scene(path, scale=SCALE, offset=OFFSET)
+    else:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.scales, dataset.offsets = [SCALE] * 5 + [1] * 2, [OFFSET] * 5 + [0] * 2
+        opened = open_scene(path)
+    assert opened.scaling.how.endswith(how)
+    reflectances, _ = opened.read(opened.whole)
+    assert np.argwhere(np.isnan(reflectances)).tolist() == [[1, 1, 2]]
+    harmonized = write_tif(tmp_path / "zero.tif", {**numbers(drawn, **HARMONIZED), "B4": layers["B4"] * 0})
+    assert (open_scene(harmonized, **HARMONIZED).read((0, 0, 8, 8))[0][..., 2] == 0).all()  # dark, not missing
+
+
+def test_what_lies_beside_a_file_counts(drawn, tmp_path):
+    """An external mask, a nodata value and a place that only a file beside the GeoTIFF tells."""
+    masked = write_tif(tmp_path / "masked.tif", numbers(drawn))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(masked, "r+") as dataset:
+        valid = np.ones(dataset.shape, bool)
+        valid[3, 4] = False
+        dataset.write_mask(valid)
+    assert (tmp_path / "masked.tif.msk").exists()
+    reflectances, elevation = open_scene(masked).read((0, 0, 8, 8))
+    assert np.argwhere(np.isnan(elevation)).tolist() == [[3, 4]]
+    assert np.isnan(reflectances[3, 4]).all()
+    layers = numbers(drawn)
+    layers["B2"][5, 6] = -7
+    told = write_tif(tmp_path / "told.tif", layers)
+    band = '<PAMRasterBand band="1"><NoDataValue>-7</NoDataValue></PAMRasterBand>'
+    (tmp_path / "told.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    assert np.argwhere(np.isnan(open_scene(told).read((0, 0, 8, 8))[0])).tolist() == [[5, 6, 0]]
+    placed = write_tif(tmp_path / "placed.tif", numbers(drawn), crs=None)
+    (tmp_path / "placed.tfw").write_text("30\n0\n0\n-30\n300015\n6799985\n")
+    (tmp_path / "placed.tif.aux.xml").write_text(f"<PAMDataset><SRS>{UTM}</SRS></PAMDataset>")
+    assert (open_scene(placed).crs, open_scene(placed).transform) == (UTM, NORTH_UP)
+
+
+@pytest.mark.parametrize("name", ["LE07_L2SP_1", "LT05_L2SP_1"])
+def test_a_stack_of_an_older_landsat_is_not_misread(name, drawn, tmp_path):
+    """There B5 is short-wave infrared; names of colours, and what is stated, are meant as they are."""
+    layers = {f"SR_{band}" if band in MEASURED[:5] else band: values for band, values in numbers(drawn).items()}
+    path = write_tif(tmp_path / f"{name}.tif", layers)
+    with pytest.raises(SceneError, match=r"bands of another Landsat: .* say which is which, as in --bands B2=1,B3=2"):
+        open_scene(path)
+    check_same(open_scene(path, dict(zip(MEASURED, range(1, 7), strict=True))), drawn, SCALE)
+    colours = dict(zip(MEASURED, ("blue", "green", "red", "nir08", "swir16", "elevation"), strict=True))
+    check_same(open_scene(write_tif(tmp_path / f"{name}c.tif", swapped(drawn, **colours))), drawn, SCALE)
+
+
 def test_scales(drawn):
     landsat, harmonized = Scaling(SCALE, -0.2, ""), Scaling(1e-4, 0, "")
     for seed in range(6):
@@ -132,6 +195,12 @@ BAD = {
     "rotated": (lambda _: {"transform": NORTH_UP @ Affine.rotation(10)}, {}, "rotated or skewed: gdalwarp"),
     "south up": (lambda _: {"transform": Affine(30, 0, 3e5, 0, 30, 6e6)}, {}, "stored south up: gdalwarp"),
     "oblong": (lambda _: {"transform": Affine(30, 0, 3e5, 0, -20, 6e6)}, {}, "pixels that are no squares: 30 × 20"),
+    "Web Mercator": (
+        lambda _: {"crs": "EPSG:3857"},
+        {},
+        "in Web Mercator: its metres are none on the ground: gdalwarp -t",
+    ),
+    "of Esri": (lambda _: {"crs": "ESRI:102100"}, {}, "in Web Mercator: its metres are none"),
     "HLS": (lambda d: {"layers": numbers(d, **HARMONIZED)}, {}, "no reflectances: .* say --scale 0.0001 --offset 0"),
     "scaled": (lambda d: {"layers": layers_of(d), "dtype": "float32"}, HARMONIZED, "already reflectance: leave --sc"),
     "bytes": (lambda d: {"layers": numbers(d, 1 / 255, 0), "dtype": "uint8"}, {}, "a picture of bytes: 8-bit"),

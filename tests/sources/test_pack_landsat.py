@@ -5,9 +5,11 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import rasterio
 from landsat_files import NORTH_UP, apart, layers_of, numbers, scene, write_mask, write_tif
 from packed_photos import by_source, dropped, hashes, packed_by_program, samples
 from PIL import Image
+from pyproj import Transformer
 from rasterio import Affine
 
 from waterscape.data.batches import Batches
@@ -91,7 +93,7 @@ def test_every_pixel_is_labelled_once_and_seen_as_in_the_whole(source, tmp_path)
         splits[facts["source"]].add(split)
     assert all(len(names) == 1 for names in splits.values())
     manifest = Manifest.load(tmp_path / "set").facts
-    expected = {"side": TILE, "metres_per_pixel": 30.0, "crs": "EPSG:32643", "bands": list(BANDS)}
+    expected = {"side": TILE, "metres_per_pixel": 30.0, "degrees": False, "crs": "EPSG:32643", "bands": list(BANDS)}
     assert manifest["tiles"] == expected
     assert (manifest["groups"], manifest["licence"], manifest["dropped"]) == (SCENES, "made up", {})
     assert manifest["stored"] == {"Landsat Collection 2, Level 2: number × 2.75e-05 − 0.2": manifest["read"]}
@@ -215,6 +217,11 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path):
     (folder / "coarse.tif").unlink()
     with_degrees = pack([folder], tmp_path / "more", degrees=True, group="file", **options)
     assert with_degrees.dropped["without CRS"] == 1
+    alone = pack([folder / "degrees.tif"], tmp_path / "alone", degrees=True, group="file", **options)
+    tiles = alone.manifest.facts["tiles"]
+    assert (tiles["degrees"], tiles["crs"]) == (True, "EPSG:4326")
+    nowhere = pack([folder / "nowhere.tif"], tmp_path / "nowhere", metres_per_pixel=30, group="file", **options)
+    assert nowhere.manifest.facts["tiles"]["degrees"] is None
     with pytest.raises(UserError, match=r"of 1 scenes nothing is left: 1 bands missing \(.*: B2, .*say which is which"):
         pack([folder / "plain.tif"], tmp_path / "none", **options)
 
@@ -233,6 +240,110 @@ def test_small_scenes_are_filled_up_with_nodata(tmp_path):
     assert (values["water.npy"][30:] == UNKNOWN).all()
     assert np.array_equal(values["water.npy"][2:28, 2:58], drawn.water[40:66, 22:78])
     assert {LAND, WATER} <= set(np.unique(values["water.npy"]))
+
+
+def check_labels(out, name, expected):
+    label, count = put_together(out, "water.npy")[name]
+    inner = np.s_[2:-2, 2:-2]
+    assert np.array_equal(label[inner], expected[inner])
+    assert np.array_equal(count[inner], expected[inner] != UNKNOWN)
+
+
+def test_what_255_means_is_one_thing_in_all_masks(tmp_path):
+    """A mask of 0 and 255 may be water, or a dry place with something not known: no file tells by itself."""
+    folder, masks, out = tmp_path / "in", tmp_path / "masks", tmp_path / "set"
+    wet, dry = scene(1, SIDE).water.astype(np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    for number, label in enumerate((wet, dry)):
+        label[30:40, 30:40] = 255
+        write_tif(folder / f"{number}.tif", numbers(scene(number, SIDE)), transform=apart(number))
+        write_mask(masks / f"{number}.png", label)
+    with pytest.raises(
+        UserError, match=r"0\.png holds 1, but .*1\.png 255 and no 1: say which is water, --mask-water 1"
+    ):
+        pack([folder], out, masks=masks, group="file")
+    pack([folder], out, masks=masks, group="file", mask_water=1)
+    for number, label in enumerate((wet, dry)):
+        check_labels(out, f"in/{number}", label)
+    pack([folder], tmp_path / "other", masks=masks, group="file", mask_water=255)
+    check_labels(tmp_path / "other", "in/1", (dry == 255).astype(np.uint8))
+    assert dropped(tmp_path / "other") == {"in/0": "a mask of other values"}
+    write_mask(masks / "1.png", np.dstack([dry] * 3))  # what is no mask has no say
+    pack([folder], tmp_path / "coloured", masks=masks, group="file")
+    assert dropped(tmp_path / "coloured") == {"in/1": "a mask of several bands"}
+    write_mask(masks / "0.png", np.where(wet, 255, 0))
+    pack([folder], tmp_path / "both", masks=masks, group="file")
+    check_labels(tmp_path / "both", "in/0", (wet > 0).astype(np.uint8))
+
+
+def test_255_in_a_band_of_water_is_not_known(tmp_path):
+    drawn = scene(1, SIDE)
+    label = drawn.water.astype(np.uint8)
+    label[30:40, 30:40] = 255
+    write_tif(tmp_path / "in" / "a.tif", numbers(drawn) | {"water": label})
+    pack([tmp_path / "in"], tmp_path / "set", group="file")
+    check_labels(tmp_path / "set", "in/a", label)
+
+
+def test_a_mask_is_of_one_scene(tmp_path):
+    folder, masks = tmp_path / "in", tmp_path / "masks"
+    for number, below in enumerate("ab"):
+        write_tif(folder / below / "1.tif", numbers(scene(number, SIDE)), transform=apart(number))
+    options = {"masks": masks, "group": "file"}
+    write_mask(masks / "a" / "1.png", scene(0, SIDE).water)
+    pack([folder], tmp_path / "one", **options)
+    assert dropped(tmp_path / "one") == {"in/b/1": "no mask"}
+    write_mask(masks / "1.png", scene(1, SIDE).water)
+    pack([folder], tmp_path / "two", **options)
+    check_labels(tmp_path / "two", "in/b/1", scene(1, SIDE).water)
+    (masks / "a" / "1.png").unlink()
+    with pytest.raises(UserError, match=r"masks/1\.png is the mask of both .*in/a/1\.tif and .*in/b/1\.tif: put masks"):
+        pack([folder], tmp_path / "three", **options)
+
+
+def test_shifted_scenes_share_no_ground_between_splits(tmp_path):
+    """One ground, cut at other places, and once more in the next UTM zone, whose pixels lie askew."""
+    side, tile = 160, 64
+    drawn = scene(3, side)
+    place, layers = Affine(30, 0, 710_000, 0, -30, 5_000_000), numbers(drawn)
+    for number, shift in enumerate((0, 7, 23)):
+        part = {name: values[shift:, shift:] for name, values in layers.items()} | {
+            "water": drawn.water[shift:, shift:]
+        }
+        write_tif(tmp_path / "in" / f"{number}.tif", part, transform=place @ Affine.translation(shift, shift))
+    there = Transformer.from_crs("EPSG:32643", "EPSG:32644", always_xy=True).transform(place.c, place.f)
+    askew = Affine(30, 0, round(there[0]), 0, -30, round(there[1]))
+    write_tif(tmp_path / "in" / "3.tif", layers | {"water": drawn.water}, crs="EPSG:32644", transform=askew)
+    sharing = Sharing((0.5, 0.25, 0.25), samples_per_shard=64)
+    pack([tmp_path / "in"], tmp_path / "set", block_km=2.0, tile_size=tile, sharing=sharing)
+    to_blocks = {crs: Transformer.from_crs(crs, "EPSG:6933", always_xy=True) for crs in ("EPSG:32643", "EPSG:32644")}
+    splits, labelled = defaultdict(set), defaultdict(int)
+    ground = defaultdict(lambda: np.zeros((side, side), int))  # of the first three: by how many a pixel is labelled
+    for (split, _), values in samples(tmp_path / "set").items():
+        facts = values["json"]
+        with rasterio.open(tmp_path / f"{facts['source']}.tif") as dataset:
+            corner, crs = dataset.transform, dataset.crs.to_string()
+        rows, columns = np.nonzero(values["water.npy"] != UNKNOWN)
+        east = corner.c + 30 * (columns + facts["window"]["column"] + 0.5)
+        north = corner.f - 30 * (rows + facts["window"]["row"] + 0.5)
+        blocks = np.floor(np.divide(to_blocks[crs].transform(east, north), 2000))
+        ((to_east, to_north),) = np.unique(blocks.astype(int), axis=1).T.tolist()
+        assert facts["group"] == f"2km:{to_east}:{to_north}"
+        splits[facts["group"]].add(split)
+        labelled[facts["source"]] += len(rows)
+        if crs == "EPSG:32643":
+            np.add.at(ground[split], (((place.f - north) // 30).astype(int), ((east - place.c) // 30).astype(int)), 1)
+    assert set(ground) == {"train", "valid", "test"}
+    assert all(len(one) == 1 for one in splits.values())
+    assert (sum((counts > 0).astype(int) for counts in ground.values()) <= 1).all()
+    assert sum((counts > 1).sum() for counts in ground.values()) > side**2 / 4  # the scenes do show the same
+    assert all(count > 0.4 * (side - 23) ** 2 for count in labelled.values())
+
+
+def test_files_of_one_band_cannot_be_grouped_by_a_band(tmp_path):
+    for name, values in numbers(scene(1, SIDE)).items():
+        write_tif(tmp_path / "in" / f"lake_{name}.tif", {"": values}, described=False)
+    with pytest.raises(UserError, match=r"--group band:3 needs one file with all bands, .*in/lake_\* are files of one"):
+        pack([tmp_path / "in"], tmp_path / "set", group="band:3")
 
 
 def test_what_changes_meanwhile_is_told(source, tmp_path):
@@ -261,6 +372,7 @@ def test_what_changes_meanwhile_is_told(source, tmp_path):
         ({"labels": "qa"}, "--labels qa: say which bit means water"),
         ({"group": "band"}, "--group band: give place, file, or band:N"),
         ({"metres_per_pixel": 0.0}, "--metres-per-pixel 0.0: give a positive number"),
+        ({"block_km": 0.0}, "--block-km 0.0: give a positive number of kilometres"),
         ({"tile_size": 8}, "--tile-size 8, --overlap 10: tiles must be larger"),
         ({"hide_bits": (40,)}, "bits are counted from 0 to 31"),
         ({}, "nothing is left: 5 bands missing .* it has no water, of which labels are to be made"),

@@ -63,6 +63,14 @@ class Agreement:
         }
 
 
+def has_water(asset: str) -> bool:
+    """Whether an asset has a band `water`, as any that was deployed has. Raises `EarthEngineError`."""
+    import ee
+
+    with explained(f"looking at {asset}"):
+        return any(band["id"] == WATER for band in ee.data.getAsset(asset).get("bands", []))
+
+
 def measure(region: Region, assets: Sequence[str], lattice: Pixels) -> Agreement:
     """Every nth pixel of a region's assets (a year each) and of the occurrence, as the servers have them.
 

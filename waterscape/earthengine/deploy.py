@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyproj import CRS, Transformer
+from pyproj import CRS, Proj, Transformer
 from torch import Tensor, nn
 
 from waterscape.earthengine.compile import Compiled, compile  # noqa: A004
@@ -23,6 +23,7 @@ from waterscape.earthengine.tasks import Export
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import composite, summer
+from waterscape.sources.utm import NORTHING
 
 if TYPE_CHECKING:
     import ee
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 ASSET = re.compile(r"projects/([a-z][-a-z0-9.:]{2,60})/assets/[\w/-]*\w")
 NAME = re.compile(r"[^A-Za-z0-9_-]+")
+LONGEST_NAME = 80  # characters of a region's: a year follows, and a description has 100 at most
+TRUE_TO_SCALE = 0.02  # how far a metre of a coordinate system may be from one on the ground
+LANDSAT_METRES, LANDSAT_CORNER = 30.0, 15.0  # of Landsat's pixels in the northern half of a zone of UTM
 BEYOND = 3.0  # degrees that a region may reach beyond the use of its coordinate system
 SPARE_BYTES = 500_000  # of a request, for all that is neither network nor outline
 MOST_PIXELS = 10**10
@@ -65,9 +69,9 @@ def training_pixels(facts: Mapping[str, Any], area: Area, crs: str | None = None
     """The lattice that a run's tiles had, and a sentence about it; `crs` takes another coordinate system.
 
     Metres on the ground are what a network learnt: a run of a zone of UTM, or of tiles without a system, is deployed
-    in the zone of the area's middle.
+    in the zone of the area's middle. Pixels of 30 m in a zone of UTM are Landsat's own.
 
-    Raises `UserError` for a run that does not say how large its pixels are.
+    Raises `UserError` for a run that does not say how large its pixels are, and for degrees where it learnt metres.
     """
     tiles = facts.get("tiles") or {}
     metres, trained = tiles.get("metres_per_pixel"), tiles.get("crs")
@@ -77,8 +81,25 @@ def training_pixels(facts: Mapping[str, Any], area: Area, crs: str | None = None
         raise UserError(f"the run was trained on other bands ({', '.join(tiles['bands'])}), Earth Engine's are {BANDS}")
     if crs is None:
         crs = trained if trained and CRS(trained).is_geographic else _utm(area)
+    pixels = _lattice(crs, float(metres))
+    if CRS(crs).is_geographic and not (trained and CRS(trained).is_geographic):
+        raise UserError(f"--crs {crs} is in degrees, and the run's tiles were not: leave it out, or give a zone of UTM")
     origin = f"tiles of {metres:g} m in {trained or 'no coordinate system'}"
-    return Pixels(crs, float(metres)), f"{metres:g} m in {crs} (trained on {origin})"
+    return pixels, f"{metres:g} m in {crs} (trained on {origin})"
+
+
+def _lattice(crs: str, metres: float) -> Pixels:
+    """Pixels of a system; of 30 m in a zone of UTM: Landsat's, so that none of its pixels is between two of ours.
+
+    Landsat counts northings from the equator in both halves (negative ones in the south), and corners lie at odd
+    multiples of 15 m; the southern half's own northings are 10,000,000 m more.
+    """
+    pixels = Pixels(crs, metres)
+    zone = CRS(crs).utm_zone
+    if zone is None or metres != LANDSAT_METRES:
+        return pixels
+    top = (LANDSAT_CORNER + (NORTHING if zone.endswith("S") else 0)) % metres
+    return Pixels(crs, transform=(metres, 0.0, LANDSAT_CORNER, 0.0, -metres, top))
 
 
 def _utm(area: Area) -> str:
@@ -102,8 +123,8 @@ class Region:
 
     @classmethod
     def named(cls, text: str, area: Area) -> Region:
-        """With a name that an asset may have."""
-        return cls(NAME.sub("-", text).strip("-") or "region", area)
+        """With a name that an asset may have, of 80 characters at most."""
+        return cls(NAME.sub("-", text).strip("-")[:LONGEST_NAME].strip("-") or "region", area)
 
     @property
     def southern(self) -> bool:
@@ -123,6 +144,21 @@ class Region:
 
         box: ee.Geometry = ee.Geometry.Rectangle(list(self.area.shape.bounds), "EPSG:4326", False)
         return box
+
+    def scales(self, crs: str) -> tuple[float, float]:
+        """Least and largest of a projection's scale factors here, in any direction; 1 and 1 for degrees.
+
+        Snyder 1987 (doi:10.3133/pp1395), pp. 20-26.
+        """
+        import shapely
+
+        if not CRS(crs).is_projected:
+            return 1.0, 1.0
+        places = [shapely.get_coordinates(shapely.segmentize(self.area.shape, 0.1))]
+        places.append(shapely.get_coordinates(self.area.shape.representative_point()))
+        longitudes, latitudes = np.concatenate(places).T
+        found = Proj(crs).get_factors(longitudes, latitudes)
+        return float(np.min(found.tissot_semiminor)), float(np.max(found.tissot_semimajor))
 
     def pixels(self, lattice: Pixels) -> int:
         """Pixels of the rectangle around it, which an export computes and counts."""
@@ -168,15 +204,25 @@ class Deployment:
 
     def _check_place(self, region: Region) -> None:
         """Raises `UserError` for a region where the pixels' coordinate system is not true to scale."""
-        there = CRS(self.compiled.pixels.crs).area_of_use
+        crs = self.compiled.pixels.crs
+        there = CRS(crs).area_of_use
         west, south, east, north = region.area.shape.bounds
-        if there is None:
-            return
-        inside = there.west - BEYOND <= west and east <= there.east + BEYOND
-        if not inside or south < there.south - BEYOND or north > there.north + BEYOND:
+        if east - west > 180:
             raise UserError(
-                f"{region.name} reaches beyond {self.compiled.pixels.crs} ({there.name}): deploy it by itself, or in "
-                "parts, or give --crs"
+                f"{region.name} crosses 180°: cut it there into two files and deploy each with its own --out"
+            )
+        if there is not None:
+            inside = there.west - BEYOND <= west and east <= there.east + BEYOND
+            if not inside or south < there.south - BEYOND or north > there.north + BEYOND:
+                raise UserError(
+                    f"{region.name} reaches beyond {crs} ({there.name}): deploy it by itself, or in parts, or give "
+                    "--crs"
+                )
+        worst = max(region.scales(crs), key=lambda scale: abs(scale - 1))
+        if not abs(worst - 1) <= TRUE_TO_SCALE:
+            raise UserError(
+                f"a metre of {crs} is {1 / worst:.2f} m on the ground in {region.name}, and the network learnt those "
+                "of the ground: leave --crs out, or give a zone of UTM"
             )
 
     @cached_property

@@ -30,6 +30,7 @@ PASSING = ("internal error", "unavailable", "try again", "timed out", "timeout",
 ATTEMPTS = 3
 LONGEST_PAUSE = 120.0  # seconds between two looks, where nothing changes
 RUNS = ("PENDING", "RUNNING", "CANCELLING")
+FORGOTTEN = "Earth Engine no longer knows its task"
 
 
 @dataclass(frozen=True)
@@ -276,20 +277,50 @@ class Exporter:
             operation = operations.get(task.operation)
             if operation is None:
                 with explained(f"asking for {task.name}"):
-                    operation = ee.data.getOperation(task.operation)
+                    operation = _found(ee.data.getOperation, task.operation)
+            if operation is None:
+                operation = self._forgotten(export)
             facts = operation.get("metadata", {})
             state = facts.get("state", task.state)
             if state == task.state:
                 continue
             task.state, task.eecu_seconds = state, facts.get("batchEecuUsageSeconds", task.eecu_seconds)
             task.reason = " ".join(operation.get("error", {}).get("message", "").split())
-            passing = any(word in task.reason.lower() for word in PASSING)
+            passing = task.reason == FORGOTTEN or any(word in task.reason.lower() for word in PASSING)
             if state == "FAILED" and passing and self._tried[task.name] < ATTEMPTS:
                 task.state = "absent"  # another attempt, with a request of its own
             self.tasks.put(task)
             yield task
 
+    def _forgotten(self, export: Export) -> Mapping[str, Any]:
+        """What became of a task that the service has forgotten, told by its asset, as an operation would tell it.
+
+        An asset that was to be overwritten tells nothing: it may be the old one.
+        """
+        import ee
+
+        with explained(f"looking for {export.asset}"):
+            made = not export.overwrite and _found(ee.data.getAsset, export.asset) is not None
+        if made:
+            return {"metadata": {"state": "SUCCEEDED"}}
+        return {"metadata": {"state": "FAILED"}, "error": {"message": FORGOTTEN}}
+
 
 def _description(task: Task) -> str:
-    """What the task is called on the servers; the same for the same request alone."""
-    return f"waterscape {task.name} {task.request[:13]}"
+    """What the task is called on the servers, the same for the same request alone.
+
+    Letters, numbers, - and _, no spaces, 100 at most (developers.google.com/earth-engine/apidocs/export-image-toasset).
+    """
+    return f"waterscape_{task.name[:60]}_{task.request[:13]}"
+
+
+def _found(ask: Callable[[str], Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    """What the service says about a name; None where it knows none such. Raises what the client raises."""
+    import ee
+
+    try:
+        return ask(name)
+    except ee.EEException as error:
+        if "not found" in str(error).lower() or "not exist" in str(error):
+            return None
+        raise

@@ -202,10 +202,10 @@ def _export(deployment: Deployment, options: Deploy, out: Path) -> int:
     print(
         f"{len(done)} of {len(states)} assets made ({used:,.0f} EECU-seconds), {len(skipped)} skipped, {left} under way"
     )
-    if not left:
-        _agree(deployment, [*done, *skipped], out)
     for task in missing:
-        print(f"  {task.name}: {WORDS.get(task.state, task.state)}, {task.reason}")
+        print(f"  {task.name}: {WORDS.get(task.state, task.state)}, {task.reason}", flush=True)
+    if not left:
+        _agree(deployment, done, skipped, out)
     if missing:
         raise EarthEngineError(
             f"{len(missing)} of {len(states)} assets were not made; the same command tries them again"
@@ -266,15 +266,25 @@ def _make(name: str, kind: str) -> None:
         ee.data.createAsset({"type": kind}, name)
 
 
-def _agree(deployment: Deployment, tasks: Sequence[Task], out: Path) -> None:
-    """Maps and figures of the agreement with JRC's occurrence, a region at a time."""
+def _agree(deployment: Deployment, done: Sequence[Task], skipped: Sequence[Task], out: Path) -> None:
+    """Maps and figures of the agreement with JRC's occurrence, a region at a time; one that fails is told.
+
+    The assets are made by then, with or without a map of them. What was skipped is anybody's, and may have no water.
+    """
     figures: dict[str, Any] = {}
     for region in deployment.regions:
-        ours = [task.asset for task in tasks if task.name in {f"{region.name}_{year}" for year in deployment.years}]
-        if not ours:
+        names = {f"{region.name}_{year}" for year in deployment.years}
+        try:
+            ours = [task.asset for task in done if task.name in names]
+            ours += [task.asset for task in skipped if task.name in names and agreement.has_water(task.asset)]
+            if not ours:
+                continue
+            found = agreement.measure(region, ours, deployment.compiled.pixels)
+            facts = dict(found.facts())
+        except UserError as error:
+            print(f"{region.name}: no map of the agreement with {agreement.OCCURRENCE}: {error}", flush=True)
             continue
-        found = agreement.measure(region, ours, deployment.compiled.pixels)
-        figures[region.name] = facts = dict(found.facts())
+        figures[region.name] = facts
         picture = out / f"agreement-{region.name}.png"
         years = f"{min(deployment.years)}–{max(deployment.years)}"
         agreement.draw(picture, found, f"{region.name}, summers of {years}: {facts['agreement']:.1%} agree")

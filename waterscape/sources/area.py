@@ -53,7 +53,7 @@ def read_area(path: Path) -> Area:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UserError(f"{path} has more than {MOST_BYTES >> 20} MB: simplify the area")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a GeoJSON file") from error
     except (ValueError, RecursionError) as error:
@@ -89,8 +89,9 @@ def _geometries(content: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any
     if inner and isinstance(content.get(inner), list):
         for number, part in enumerate(content[inner], 1):
             yield from _geometries(part, f"{name}, {inner[:-1] if inner[0] == 'f' else 'geometry'} {number}")
-    elif kind == "Feature" and isinstance(content.get("geometry"), dict):
-        yield from _geometries(content["geometry"], name)
+    elif kind == "Feature" and isinstance(content.get("geometry", ""), dict | None):
+        if content["geometry"] is not None:  # RFC 7946, 3.2: a feature without a place
+            yield from _geometries(content["geometry"], name)
     elif kind in PLAIN and isinstance(content.get("coordinates"), list):
         yield name, content
     else:

@@ -9,8 +9,10 @@ import ipaddress
 import logging
 import os
 import re
+import socket
 import warnings
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +33,8 @@ URL_VARIABLE, KEY_VARIABLE = "EARTHENGINE_URL", "GOOGLE_APPLICATION_CREDENTIALS"
 PROJECT_VARIABLE = "GOOGLE_CLOUD_PROJECT"
 PROJECT = re.compile(r"(\w[\w.-]*\.\w+:)?[a-z][-a-z0-9]{2,28}[a-z0-9]|\d+")
 REGISTER = "https://console.cloud.google.com/earth-engine"
+LIST_SECONDS = 10.0
+"""Without a byte, before the client does without its list of deprecated assets."""
 
 
 _ours: list[Web] = []
@@ -39,6 +43,10 @@ _ours: list[Web] = []
 
 class EarthEngineError(UserError):
     """Something that Earth Engine did not do; the message says what, and what to do."""
+
+
+class UnreachableError(EarthEngineError):
+    """Nothing that answers was reached: whatever else were asked for would fare no better just now."""
 
 
 class RefusedError(EarthEngineError):
@@ -86,7 +94,7 @@ def connect(project: str | None, *, limits: Limits = LIMITS) -> None:
     web = Web(limits)
     _ours.append(web)
     try:
-        with explained("connecting"):
+        with explained("connecting"), _impatient():
             ee.Initialize(credentials, url=url, project=project, http_transport=Transport(web))
     except EarthEngineError:
         disconnect()
@@ -103,17 +111,34 @@ def disconnect() -> None:
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """What Earth Engine's client raises within becomes an `EarthEngineError` of one line, or a `RefusedError`.
+def _impatient() -> Iterator[None]:
+    """What the client asks for by itself, past `Web`, may not keep it for ever: a list that it can do without."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(LIST_SECONDS)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Unable to initialize deprecated assets")
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
 
-    So does an answer in which the client finds nothing that it expects: no other code belongs within.
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """What Earth Engine's client raises within becomes an `EarthEngineError` of one line.
+
+    It is an `UnreachableError` where no final answer came, a `RefusedError` where access is refused. An answer in which
+    the client finds nothing that it expects becomes an error too: no other code belongs within.
     """
     import ee
-    from google.auth.exceptions import GoogleAuthError
+    import httplib2
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from googleapiclient.errors import Error, HttpError
 
     try:
         yield
+    except TransportError as error:
+        raise UnreachableError(_offline(doing, error)) from None
     except GoogleAuthError as error:
         raise RefusedError(
             f"{doing}: the credentials are expired or were withdrawn ({_line(error)}): run `earthengine authenticate`, "
@@ -131,7 +156,9 @@ def explained(doing: str) -> Iterator[None]:
             ) from None
         raise EarthEngineError(words) from None
     except WebError as error:
-        raise EarthEngineError(f"{doing}: {_line(error)}; run the same command again later") from None
+        raise UnreachableError(f"{doing}: {_line(error)}; run the same command again later") from None
+    except (OSError, HTTPException, httplib2.HttpLib2Error) as error:  # the user's own client does without `Web`
+        raise UnreachableError(f"{doing}: {_line(error)}; run the same command again later") from None
     except (TypeError, KeyError, AttributeError) as error:
         raise EarthEngineError(f"{doing}: Earth Engine answers what makes no sense; try again later") from error
 
@@ -158,10 +185,11 @@ class Transport:
 
 
 def _credentials(url: str) -> Any:
-    """Whoever asks. Raises `UserError`, `RefusedError`; no message shows what a file holds."""
+    """Whoever asks. Raises `UserError`, `RefusedError`, `UnreachableError`; no message shows what a file holds."""
     import ee
     import google.auth
     from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
     address = urlsplit(url)
     if _is_loopback(address.hostname or ""):
@@ -178,13 +206,23 @@ def _credentials(url: str) -> Any:
                 load: Any = google.auth.load_credentials_from_file
                 return load(key, scopes=ee.oauth.SCOPES)[0]
         return ee.data.get_persistent_credentials()
-    except (google.auth.exceptions.GoogleAuthError, ValueError, OSError):
-        raise RefusedError(f"{KEY_VARIABLE} names {key}, which is no key file of Google's that can be read") from None
+    except TransportError as error:
+        raise UnreachableError(_offline("connecting", error)) from None
     except ee.EEException:
         raise RefusedError(
-            "nobody has signed in to Earth Engine here: run `earthengine authenticate`, or name the key file of a "
-            f"service account in {KEY_VARIABLE}"
+            "nobody has signed in to Earth Engine here, or the sign-in has expired: run `earthengine authenticate`, or "
+            f"name the key file of a service account in {KEY_VARIABLE}"
         ) from None
+    except (GoogleAuthError, ValueError, OSError, TypeError, KeyError, AttributeError):
+        raise RefusedError(
+            f"{KEY_VARIABLE} names {key}, which is no key file of Google's that can be read"
+            if key
+            else "the credentials of `earthengine authenticate` on this machine cannot be read or used: run it again"
+        ) from None
+
+
+def _offline(doing: str, error: BaseException) -> str:
+    return f"{doing}: Google cannot be reached to check the credentials ({_line(error)}); try again later"
 
 
 def _is_loopback(host: str) -> bool:

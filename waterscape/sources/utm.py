@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,11 +26,16 @@ ZONES, ZONE_DEGREES = 60, 6
 EASTING = 500_000.0  # metres of the central meridian
 NORTHING = 10_000_000.0  # metres of the equator, in the southern half of a zone
 EDGE_STEPS = 256  # points along an edge of a square
+Shift: TypeAlias = tuple[float, float]
+UNMOVED: Shift = (0.0, 0.0)
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A square of ground. A zone's squares are counted from where its central meridian crosses the equator."""
+    """A square of ground. A zone's squares are counted from where its central meridian crosses the equator.
+
+    Their corners lie there or, all of them, `shift` metres east and north of it.
+    """
 
     zone: int
     """1 to 60."""
@@ -47,19 +52,20 @@ class Cell:
         """WGS 84 / UTM of the zone's half."""
         return f"EPSG:{(32600 if self.row >= 0 else 32700) + self.zone}"
 
-    def north_west(self, side: float) -> tuple[float, float]:
+    def north_west(self, side: float, shift: Shift = UNMOVED) -> tuple[float, float]:
         """Easting and northing of the corner in `crs`, for squares of `side` metres."""
-        return EASTING + self.column * side, (self.row + 1) * side + (0 if self.row >= 0 else NORTHING)
+        north = (self.row + 1) * side + shift[1]
+        return EASTING + self.column * side + shift[0], north + (0 if self.row >= 0 else NORTHING)
 
-    def outline(self, side: float) -> tuple[Degrees, Degrees]:
+    def outline(self, side: float, shift: Shift = UNMOVED) -> tuple[Degrees, Degrees]:
         """Longitudes and latitudes along the four edges: 4 × (steps + 1), south, north, west, east.
 
         Longitudes are within 180° of the zone's central meridian.
         """
         along = np.linspace(0, side, EDGE_STEPS + 1)
         zero, full = np.zeros_like(along), np.full_like(along, side)
-        east = np.stack([along, along, zero, full]) + EASTING + self.column * side
-        north = np.stack([zero, full, along, along]) + self.row * side
+        east = np.stack([along, along, zero, full]) + EASTING + self.column * side + shift[0]
+        north = np.stack([zero, full, along, along]) + self.row * side + shift[1]
         longitudes, latitudes = _zone(self.zone).transform(east, north, direction="INVERSE")
         return near(longitudes, meridian(self.zone)), latitudes
 
@@ -74,7 +80,9 @@ def meridian(zone: int) -> float:
     return zone * ZONE_DEGREES - 183.0
 
 
-def cells_centred_in(west: float, south: float, east: float, north: float, side: float) -> Iterator[Cell]:
+def cells_centred_in(
+    west: float, south: float, east: float, north: float, side: float, shift: Shift = UNMOVED
+) -> Iterator[Cell]:
     """All squares whose centre lies in a box of degrees, west and south edges included; `east` may be over 180.
 
     Each belongs to the zone that its centre lies in.
@@ -89,11 +97,11 @@ def cells_centred_in(west: float, south: float, east: float, north: float, side:
             np.concatenate([np.full(33, south), np.full(33, north), up, up]),
         )
         eastings, northings = _zone(zone).transform(near(edges[0], 0), edges[1])
-        columns = _span(np.asarray(eastings) - EASTING, side)
-        rows = _span(np.asarray(northings), side)
+        columns = _span(np.asarray(eastings) - EASTING - shift[0], side)
+        rows = _span(np.asarray(northings) - shift[1], side)
         column, row = (grid.ravel() for grid in np.meshgrid(columns, rows))
         longitude, latitude = _zone(zone).transform(
-            EASTING + (column + 0.5) * side, (row + 0.5) * side, direction="INVERSE"
+            EASTING + (column + 0.5) * side + shift[0], (row + 0.5) * side + shift[1], direction="INVERSE"
         )
         longitude = near(longitude, start + ZONE_DEGREES / 2)
         inside = (left <= longitude) & (longitude < right) & (south <= latitude) & (latitude < north)
@@ -106,14 +114,14 @@ def _span(metres: Degrees, side: float) -> NDArray[np.int64]:
     return np.arange(math.floor(metres.min() / side) - 1, math.ceil(metres.max() / side) + 1)
 
 
-def giving_way(cells: Collection[Cell], side: float) -> set[Cell]:
+def giving_way(cells: Collection[Cell], side: float, shift: Shift = UNMOVED) -> set[Cell]:
     """Squares to leave out so that no ground lies in two: grids of neighbouring zones do not fit at the edge.
 
     The one that overlaps most others goes first, until none overlap.
     """
     overlaps: defaultdict[Cell, set[Cell]] = defaultdict(set)
     for cell in cells:
-        for other in _western_overlaps(cell, cells, side):
+        for other in _western_overlaps(cell, cells, side, shift):
             overlaps[cell].add(other)
             overlaps[other].add(cell)
     gone = set()
@@ -127,15 +135,15 @@ def giving_way(cells: Collection[Cell], side: float) -> set[Cell]:
     return gone
 
 
-def _western_overlaps(cell: Cell, cells: Collection[Cell], side: float) -> Iterator[Cell]:
+def _western_overlaps(cell: Cell, cells: Collection[Cell], side: float, shift: Shift) -> Iterator[Cell]:
     """Those of `cells` in the zone to the west that a square's edges touch."""
-    longitudes, latitudes = cell.outline(side)
+    longitudes, latitudes = cell.outline(side, shift)
     reach = 3 * side / (111_000 * math.cos(math.radians(np.abs(latitudes).max())))
     if longitudes.min() > meridian(cell.zone) - ZONE_DEGREES / 2 + reach:
         return
     zone = (cell.zone - 2) % ZONES + 1
     eastings, northings = _zone(zone).transform(near(longitudes, 0), latitudes)
-    places = np.stack([np.ravel(northings), np.ravel(eastings) - EASTING], axis=1)
+    places = np.stack([np.ravel(northings) - shift[1], np.ravel(eastings) - EASTING - shift[0]], axis=1)
     for row, column in np.unique(np.floor(places / side).astype(int), axis=0).tolist():
         if Cell(zone, row, column) in cells:
             yield Cell(zone, row, column)

@@ -62,11 +62,11 @@ def composite(region: ee.Geometry, year: int, *, southern: bool = False) -> ee.I
         cloudless = quality.rightShift(UNCLEAR_BIT).bitwiseAnd(UNCLEAR).eq(0)
         numbers = scene.select([f"SR_{name}" for name in REFLECTANCES], list(REFLECTANCES))
         measured: ee.Image = numbers.multiply(SCALE).add(OFFSET).addBands(water).updateMask(cloudless)
-        return measured
+        return measured.toFloat()  # of the same type in every scene, whatever its range: else none are reduced
 
     first, after = summer(year, southern=southern)
     scenes = ee.ImageCollection(COLLECTION).filterBounds(region).filterDate(first.isoformat(), after.isoformat())
-    none = ee.Image.constant([0.0] * (len(REFLECTANCES) + 1)).rename([*REFLECTANCES, LABEL]).updateMask(0)
+    none = clear(ee.Image(ee.ImageCollection(COLLECTION).first())).updateMask(0)  # any scene: for its bands' types
     clear_scenes = scenes.map(clear).merge(ee.ImageCollection([none]))  # without any image there would be no bands
     middle = clear_scenes.select(list(REFLECTANCES)).median()
     label = clear_scenes.select([LABEL]).mean()

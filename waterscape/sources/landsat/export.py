@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from waterscape.durable import Lines
-from waterscape.sources.earthengine import EarthEngineError, RefusedError, explained
+from waterscape.sources.earthengine import EarthEngineError, RefusedError, UnreachableError, explained
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import COLLECTION, LABEL, composite
 from waterscape.sources.landsat.export_folder import EMPTY, SOFTWARE, Folder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from waterscape.sources.landsat.grid import GridTile
 
 ATTEMPTS = 3  # at a tile whose answer is none
-FAILURES_IN_A_ROW = 5  # after which the fault is no tile's
+FAILURES_IN_A_ROW = 5  # to reach the service, after which it is not asked again
 REQUEST_SECONDS = (5.0, 30.0)
 """What a tile may take the servers: an assumption, for lack of figures in the documentation."""
 
@@ -62,19 +62,19 @@ def export(tiles: Sequence[GridTile], year: int, folder: Folder, at_once: int) -
     Yields the same `Outcome` after each tile.
 
     Raises:
-        EarthEngineError: access is refused, or several tiles in a row failed. What was written stays.
+        EarthEngineError: access is refused, or the service is out of reach. What was written stays.
     """
     outcome, in_a_row = Outcome(), 0
     results = _in_any_order(tiles, lambda tile: _export_tile(tile, year, folder.path), at_once)
     with closing(results), closing(Lines(folder.path / EMPTY)) as empty:
         for tile, result in results:
-            in_a_row = in_a_row + 1 if isinstance(result, EarthEngineError) else 0
+            in_a_row = in_a_row + 1 if isinstance(result, UnreachableError) else 0  # others are the tile's own
             if isinstance(result, EarthEngineError):
                 outcome.failed[tile.key] = str(result)
                 if isinstance(result, RefusedError):
                     raise result
                 if in_a_row >= FAILURES_IN_A_ROW:
-                    raise EarthEngineError(
+                    raise UnreachableError(
                         f"{in_a_row} tiles in a row failed, the last: {result}. {outcome.written} are written; the "
                         "same command goes on"
                     )

@@ -64,7 +64,7 @@ class Folder:
         """Raises `UserError` where the folder is for something else, or is not ours."""
         file = self.path / "plan.json"
         if not file.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.path.exists() and (not self.path.is_dir() or _holds_others(self.path)):
                 raise UserError(f"{self.path} stands already and is no export: give --out another folder")
             return
         try:
@@ -92,6 +92,11 @@ class Folder:
         with suppress(FileNotFoundError):
             empty.update((self.path / EMPTY).read_text().split("\n"))
         return [tile for tile in tiles if tile.key not in empty and not is_whole(self.path / f"{tile.key}.tif", tile)]
+
+
+def _holds_others(folder: Path) -> bool:
+    """Whether there is more than `replacing` leaves where it is killed at the first file."""
+    return any(not path.name.startswith(".partial-") for path in folder.iterdir())
 
 
 def _runs(number: str) -> bool:

@@ -29,6 +29,10 @@ PIXELS: dict[Kind, int] = {"degrees": 501, "utm": 512}
 DEGREES_PER_PIXEL = 0.135 / 501
 """30 m from north to south, and at the equator from west to east."""
 METRES_PER_PIXEL = 30.0
+ONTO_PIXELS = (-5.0, 15.0)
+"""Metres east and north by which squares of UTM are moved, so that their pixels are Landsat's own and none lies between
+two: those have their corners at odd multiples of 15 m, counted in the zone's northern half on both sides of the equator
+(so in the southern half's own northings, which begin 10 000 km south of it, at 25 m beyond multiples of 30)."""
 FEWEST_PIXELS, MOST_PIXELS = 32, 1024
 MOST_TILES = 200_000
 METRES_IN_DEGREE = 111_000.0
@@ -124,13 +128,17 @@ def _utm(area: Area, pixels: int) -> Iterator[GridTile]:
         south, north = max(south - up, LOWEST), min(north + up, HIGHEST)
         across = up / math.cos(math.radians(min(max(-south, north), HIGHEST)))
         if south < north:
-            cells.update(cells_centred_in(west - across, south, min(east + across, west - across + 360), north, side))
+            cells.update(
+                cells_centred_in(
+                    west - across, south, min(east + across, west - across + 360), north, side, ONTO_PIXELS
+                )
+            )
     touching = [cell for cell in cells if _touches(cell, area.shape, side)]
-    gone = giving_way(touching, side)
+    gone = giving_way(touching, side, ONTO_PIXELS)
     for cell in touching:
         if cell not in gone:
-            x, y = cell.north_west(side)
-            east, north = cell.outline(side)
+            x, y = cell.north_west(side, ONTO_PIXELS)
+            east, north = cell.outline(side, ONTO_PIXELS)
             yield GridTile(
                 key=str(cell),
                 crs=cell.crs,
@@ -157,7 +165,7 @@ def _touches(cell: Cell, shape: Geometry, side: float) -> bool:
     import shapely
     from shapely.affinity import translate
 
-    longitudes, latitudes = cell.outline(side)
+    longitudes, latitudes = cell.outline(side, ONTO_PIXELS)
     south, north, west, east = (list(zip(x, y, strict=True)) for x, y in zip(longitudes, latitudes, strict=True))
     square = shapely.Polygon([*south, *east, *north[::-1], *west[::-1]])
     return any(shape.intersects(translate(square, turn)) for turn in (-360, 0, 360))

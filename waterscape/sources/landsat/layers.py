@@ -27,6 +27,7 @@ ALSO = {
 NAMES = ALSO | {name.lower(): name for name in LAYERS}
 ONE_BAND = re.compile(r"(?P<scene>.+?)_(?P<layer>(?:SR|ST|QA)_\w+|B\d{1,2}|[A-Za-z]+)", re.ASCII)
 OLDER = re.compile(r"L[TEM]0[1-7]_")
+NUMBERED = re.compile(r"(?:SR_)?B\d", re.IGNORECASE)
 
 
 class SceneError(UserError):
@@ -42,6 +43,7 @@ class SceneError(UserError):
 
 NO_BANDS, TWICE = "bands missing", "a band twice"
 NUMBERED_OTHERWISE = "bands of another Landsat"
+COUNTS_FROM_1 = "Landsat 4 to 7 count from blue = B1"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def layers_in(
     """The layers of one file: those that are stated, or else those that its bands' descriptions name, in any order.
 
     Raises:
-        SceneError: a band that is needed is missing, or is there twice.
+        SceneError: a band that is needed is missing, or is there twice; numbers of a Landsat that counts otherwise.
     """
     count = len(descriptions)
     if stated:
@@ -88,6 +90,10 @@ def layers_in(
             name = NAMES.get((described or "").strip().lower())
             if name is not None and name in found:
                 raise SceneError(path, TWICE, f"bands {found[name].band} and {band} are both described as {name}")
+            if name is not None and NUMBERED.fullmatch((described or "").strip()) and OLDER.match(path.name):
+                raise SceneError(
+                    path, NUMBERED_OTHERWISE, f"{COUNTS_FROM_1}: say which is which, as in --bands B2=1,B3=2"
+                )
             if name is not None:
                 found[name] = Layer(path, band)
     _check_complete(path, found, "bands are not described: say which is which, as in --bands B2=2,B3=3")
@@ -135,7 +141,7 @@ def layers_of(scene: Path, files: Mapping[str, Path]) -> dict[str, Layer]:
         SceneError: a band is missing, or the scene is of a Landsat whose bands have other numbers.
     """
     if OLDER.match(scene.name):
-        raise SceneError(scene, NUMBERED_OTHERWISE, "Landsat 4 to 7 count from blue = B1: rename each file to B + 1")
+        raise SceneError(scene, NUMBERED_OTHERWISE, f"{COUNTS_FROM_1}: rename each file to B + 1")
     found = {name: Layer(path, 1) for name, path in files.items() if name in LAYERS}
     _check_complete(scene, found, f"put a file for each beside it, as in {scene.name}_elevation.tif")
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from waterscape.errors import UserError
 from waterscape.options import comma_separated
+from waterscape.sources.landsat.bands import WATER
 from waterscape.sources.landsat.layers import stated_bands
 from waterscape.sources.landsat.reading import Reading
 from waterscape.sources.landsat.water_labels import Labels
@@ -33,7 +34,10 @@ class Packing:
     degrees: bool = False
     """Take files in degrees too: their pixels are narrower than high, the farther from the equator the more."""
     masks: Path | None = None
-    """A folder of masks (PNG or GeoTIFF, named as the scenes): 0 land, 1 water, 255 not known; or 0 and 255."""
+    """A folder of masks (PNG or GeoTIFF, named as the scenes): 0 land, 1 water, 255 not known; or 0 land, 255 water
+    where no mask holds a 1."""
+    mask_water: Literal[1, 255] | None = None
+    """The value that means water in masks. Left out: 255 where all hold nothing but 0 and 255, else 1."""
     labels: Labels | None = None
     """What is learned: masks, qa (a bit of the quality band) or water (a band). Left out: masks where there are any,
     else water. With qa and masks, the masks are kept as truth.npy."""
@@ -48,8 +52,8 @@ class Packing:
     least_water: int = 101
     """Windows with fewer pixels of water are dropped; 0 keeps dry ones too."""
     group: str = "place"
-    """What is not torn between splits: place (a block of ground), file, or band:N, whose files show one place where
-    band N is equal."""
+    """What is not torn between splits: place (a block of ground: a window labels no pixel beyond its own), file, or
+    band:N, whose files show one place where band N is equal."""
     block_km: float = 20.0
     """With --group place: side of a block of ground in kilometres."""
     sharing: Sharing = field(default_factory=lambda: USUAL_SHARING)
@@ -70,6 +74,8 @@ class Packing:
         word, _, band = self.group.partition(":")
         if self.group not in ("place", "file") and not (word == "band" and band.isdecimal() and int(band) > 0):
             raise UserError(f"--group {self.group}: give place, file, or band:N, as in band:10")
+        if not self.block_km > 0:
+            raise UserError(f"--block-km {self.block_km}: give a positive number of kilometres")
         return Reading(
             self.tile_size,
             self.overlap,
@@ -80,6 +86,8 @@ class Packing:
             self.qa_bit,
             self.hide_bits,
             int(band) if band else None,
+            self.block_km if self.group == "place" else None,
+            self.mask_water or WATER,
         )
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
+from waterscape.sources.landsat.blocks import in_block_of
 from waterscape.sources.landsat.layers import SceneError
 from waterscape.sources.landsat.scene import open_scene, opened
-from waterscape.sources.landsat.water_labels import Labelling, Labels, Mask, open_mask
+from waterscape.sources.landsat.water_labels import Labelling, Labels, Mask
 from waterscape.sources.landsat.windows import Cut, cuts
 from waterscape.sources.occurrence import is_synthetic
 from waterscape.sources.place import locate
@@ -46,6 +47,10 @@ class Reading:
     hidden: tuple[int, ...]
     group_band: int | None
     """The band of a file by which a place is known again."""
+    block_km: float | None
+    """Side of a block of ground, beyond whose edges a window labels nothing; None: it labels all that it owns."""
+    mask_water: int = WATER
+    """The value that means water in masks."""
 
     def open(self, found: Found) -> Scene:
         """Raises `SceneError`."""
@@ -53,8 +58,9 @@ class Reading:
             found.path, dict(self.band_map), self.scale, self.offset, dict(found.files) or None, self.hidden
         )
 
-    def labelling(self, mask: Mask | None) -> Labelling:
-        """From where the labels come, given the scene's mask."""
+    def labelling(self, found: Found) -> Labelling:
+        """From where a scene's labels come."""
+        mask = Mask(found.mask, self.mask_water) if found.mask is not None else None
         return Labelling(self.labels, self.qa_bit, mask)
 
 
@@ -68,12 +74,11 @@ def look(found: Found, reading: Reading) -> dict[str, Any]:
 
 def _look(found: Found, reading: Reading) -> dict[str, Any]:
     scene = reading.open(found)
-    mask = open_mask(found.mask, scene) if found.mask is not None else None
-    labelling = reading.labelling(mask)
+    labelling = reading.labelling(found)
     labelling.check(scene)
     windows = []
     for cut in cuts(*scene.shape, reading.side, reading.overlap):
-        columns = columns_of(scene, labelling, cut, reading.side)
+        columns = columns_of(scene, labelling, cut, reading)
         label = columns["water.npy"]
         windows.append(
             {
@@ -94,7 +99,6 @@ def _look(found: Found, reading: Reading) -> dict[str, Any]:
         "degrees": scene.grid.degrees,
         "metres_per_pixel": scene.metres_per_pixel,
         "scaling": scene.scaling.told(),
-        "mask_water": mask.water if mask else None,
         "synthetic": is_synthetic(found.path.parent) or scene.tags.get("synthetic") == "true",
         "tags": {name: scene.tags[name] for name in FILE_FACTS if name in scene.tags},
         "same_place": _digest_of_band(found, reading.group_band) if reading.group_band else None,
@@ -102,14 +106,15 @@ def _look(found: Found, reading: Reading) -> dict[str, Any]:
     }
 
 
-def columns_of(scene: Scene, labelling: Labelling, cut: Cut, side: int) -> Columns:
-    """The arrays of a window. What another window owns, and what has no band, has no label."""
+def columns_of(scene: Scene, labelling: Labelling, cut: Cut, reading: Reading) -> Columns:
+    """The arrays of a window. What another window or block of ground owns, and what has no band, has no label."""
+    side = reading.side
     window = (cut.row, cut.column, side, side)
     bands = scene.bands(window)
     label = labelling.read(scene, window)
     truth = labelling.truth(scene, window)
     mine = np.zeros((side, side), bool)
-    mine[slice(*cut.rows), slice(*cut.columns)] = True
+    mine[slice(*cut.rows), slice(*cut.columns)] = _of_its_block(scene, cut, reading.block_km)
     mine &= ~np.isnan(bands).any(axis=-1)
     columns: Columns = {"bands.npy": bands, "water.npy": np.where(mine, label, UNKNOWN).astype(np.uint8)}
     if truth is not None:
@@ -120,12 +125,11 @@ def columns_of(scene: Scene, labelling: Labelling, cut: Cut, side: int) -> Colum
     return columns
 
 
-def make(source: tuple[Found, Cut, int | None, str, Reading]) -> dict[str, Value]:
+def make(source: tuple[Found, Cut, str, Reading]) -> dict[str, Value]:
     """A window's columns once more. Raises `UserError` where they are no longer what the survey found."""
-    found, cut, mask_water, sha256, reading = source
-    mask = Mask(found.mask, mask_water) if found.mask is not None and mask_water is not None else None
+    found, cut, sha256, reading = source
     try:
-        columns = columns_of(_remembered(found, reading), reading.labelling(mask), cut, reading.side)
+        columns = columns_of(_remembered(found, reading), reading.labelling(found), cut, reading)
     except SceneError:
         columns = {}
     if digest(columns) != sha256:
@@ -145,6 +149,17 @@ def digest(columns: Columns) -> str:
         hashed.update(name.encode())
         hashed.update(np.ascontiguousarray(values).tobytes())
     return hashed.hexdigest()
+
+
+def _of_its_block(scene: Scene, cut: Cut, block_km: float | None) -> NDArray[np.bool_]:
+    """Which of the pixels that a window owns (H W) lie in its block of ground; all where there are no blocks."""
+    (top, bottom), (left, right) = cut.rows, cut.columns
+    shape = (bottom - top, right - left)
+    place = _place(scene, cut) if block_km is not None else None
+    if block_km is None or scene.crs is None or place is None:
+        return np.ones(shape, bool)
+    transform = scene.transform @ scene.transform.translation(cut.column + left, cut.row + top)
+    return in_block_of(place, scene.crs, transform, shape, block_km)
 
 
 def _place(scene: Scene, cut: Cut) -> tuple[float, float] | None:

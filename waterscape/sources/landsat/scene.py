@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, MARGIN, REFLECTANCES, band_stack
+from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, MARGIN, OFFSET, REFLECTANCES, SCALE, band_stack
 from waterscape.sources.landsat.layers import MEASURED, NO_BANDS, Layer, SceneError, beside, layers_in, layers_of
 from waterscape.sources.landsat.scaling import LANDSAT, Scaling, scaling_of
 
@@ -28,6 +28,7 @@ Window: TypeAlias = tuple[int, int, int, int]  # row and column of the upper lef
 
 NO_FILE, DAMAGED, APART = "no GeoTIFF that can be read", "damaged or cut off", "bands on different grids"
 TURNED, SOUTH_UP, OBLONG = "rotated or skewed", "stored south up", "pixels that are no squares"
+MERCATOR, WEB_MERCATOR = "in Web Mercator", "+proj=merc +a=6378137 +b=6378137"
 ALL_NODATA, UNLIKE, CHANGED = "all nodata", "bands of different scales", "changed since it was opened"
 FILL = -9999  # of HLS, in reflectances
 LOWEST, HIGHEST = -500.0, 9000.0  # metres: what lies beyond is a void of SRTM (−32768), or another value for nodata
@@ -97,11 +98,13 @@ class Scene:
         """
         *measured, elevation = _valid(self, MEASURED, window)
         elevation *= self.metres
+        scale, offset = self.scaling.scale, self.scaling.offset
+        filled = bool(np.isclose(scale, SCALE) and np.isclose(offset, OFFSET))  # however that is known
         reflectances = np.empty((*elevation.shape, len(measured)), np.float32)
         for number, band in enumerate(measured):
-            if self.scaling == LANDSAT:
+            if filled:
                 band[band == 0] = np.nan  # the fill value of the product, whether the file says so or not
-            reflectances[..., number] = band * self.scaling.scale + self.scaling.offset
+            reflectances[..., number] = band * scale + offset
         if self.hidden:
             quality, known = self.layer("qa", window)
             bits = sum(1 << bit for bit in self.hidden)
@@ -154,7 +157,8 @@ def open_scene(
     else:
         with opened(path) as dataset:
             layers = layers_in(path, dataset.descriptions, band_map)
-            stack = not band_map and set(BANDS) <= set(dataset.descriptions)
+            elevation = dataset.descriptions[layers["elevation"].band - 1]
+            stack = set(BANDS) <= set(dataset.descriptions) and elevation == "elevation"
     if hidden and "qa" not in layers:
         raise SceneError(path, NO_BANDS, "it has no qa, whose bits say what to hide")
     headers = {file: _header(file) for file in dict.fromkeys(layer.path for layer in layers.values())}
@@ -198,7 +202,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):  # .msk, .aux.xml and .tfw are asked for by name
                 dataset = rasterio.open(path, driver="PNG" if path.suffix.lower() == ".png" else "GTiff")
     except RasterioError as error:
         raise SceneError(path, NO_FILE, " ".join(str(error).split())[:200]) from error
@@ -220,6 +224,8 @@ def _grid(path: Path, dataset: Any) -> Grid:
         raise SceneError(path, SOUTH_UP if affine.e >= 0 else TURNED, north_up)
     if abs(affine.a + affine.e) > 1e-3 * affine.a:
         raise SceneError(path, OBLONG, f"{affine.a:g} × {-affine.e:g}: gdalwarp -tr 30 30 makes them square")
+    if WEB_MERCATOR in crs.to_proj4():
+        raise SceneError(path, MERCATOR, "its metres are none on the ground: gdalwarp -t_srs EPSG:326xx -tr 30 30")
     degrees = bool(crs.is_geographic)
     unit = METRES_PER_DEGREE if degrees else float(crs.linear_units_factor[1])
     code = crs.to_epsg()

@@ -41,13 +41,14 @@ def find_scenes(sources: Sequence[Path], out: Path, masks: Path | None, *, one_b
 
     Raises:
         UserError: a source that does not exist or holds no GeoTIFF, sources in one another, no masks where they
-            should be, or two of one name.
+            should be, one for two scenes, or two of one name.
     """
     if not sources:
         raise UserError("no source was named: give a folder of GeoTIFFs")
     sources_apart(sources, out)
     masks_of = _masks(masks) if masks is not None else None
     found: dict[str, Found] = {}
+    masked: dict[Path, Path] = {}
     for source in sources:
         here = source.resolve()
         root = here if here.is_dir() else here.parent
@@ -64,27 +65,29 @@ def find_scenes(sources: Sequence[Path], out: Path, masks: Path | None, *, one_b
             if name in found:
                 raise UserError(f"{path} and {found[name].path} are both called {name}: rename one")
             mask = _mask_of(masks_of, below) if masks_of is not None else None
+            other = masked.setdefault(mask, path) if mask is not None else path
+            if other != path:
+                raise UserError(f"{mask} is the mask of both {other} and {path}: put masks into folders as the scenes")
             found[name] = Found(name, path, tuple(files.items()), mask)
     return [found[name] for name in sorted(found)]
 
 
 def _masks(folder: Path) -> dict[str, list[Path]]:
-    """Path below the folder without ending, and the name alone → files."""
+    """Path below the folder without ending → files."""
     if not folder.is_dir():
         raise UserError(f"--masks {folder}: there is no such folder")
     here = folder.resolve()
     masks: dict[str, list[Path]] = {}
     for path in _visible(files_below(here), here):
         if path.suffix.lower() in MASK_SUFFIXES:
-            for name in {path.relative_to(here).with_suffix("").as_posix(), path.stem}:
-                masks.setdefault(name, []).append(path)
+            masks.setdefault(path.relative_to(here).with_suffix("").as_posix(), []).append(path)
     if not masks:
         raise UserError(f"--masks {folder} holds no mask ({', '.join(MASK_SUFFIXES)})")
     return masks
 
 
 def _mask_of(masks: Mapping[str, list[Path]], below: Path) -> Path | None:
-    """The mask of a scene: under the same path, or else of the same name. Raises `UserError` where there are two."""
+    """The mask of a scene: under the same path, or else one of its name in no folder. Raises `UserError` for two."""
     mine = masks.get(below.as_posix()) or masks.get(below.name) or []
     if len(mine) > 1:
         raise UserError(f"{mine[0]} and {mine[1]} are both masks of {below.name}: put them into folders as the scenes")

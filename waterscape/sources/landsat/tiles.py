@@ -7,17 +7,18 @@ nodata in the bands, 255 no label. Split by place: windows of one block of groun
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waterscape.errors import UserError
 from waterscape.randomness import hash64
 from waterscape.sources.landsat import reading as landsat_reading
-from waterscape.sources.landsat.bands import BANDS
+from waterscape.sources.landsat.bands import BANDS, WATER
 from waterscape.sources.landsat.reading import look
 from waterscape.sources.landsat.tile_files import Found, find_scenes
 from waterscape.sources.landsat.tile_sheet import Windows
+from waterscape.sources.landsat.water_labels import values_in, water_value
 from waterscape.sources.landsat.windows import Cut
 from waterscape.sources.making import digest_of
 from waterscape.sources.photo_set import Picture, block_of, libraries, made
@@ -51,8 +52,14 @@ class Tiles:
     @classmethod
     def find(cls, sources: Sequence[Path], out: Path, options: Packing) -> Tiles:
         """All scenes of folders and files. Raises `UserError`."""
-        options.reading()
+        reading = options.reading()
         found = find_scenes(sources, out, options.masks, one_band_files=not options.bands)
+        apart = next((one for one in found if one.files), None)
+        if reading.group_band is not None and apart is not None:
+            raise UserError(
+                f"--group {options.group} needs one file with all bands, {apart.path}_* are files of one band each: "
+                "say --group file or place"
+            )
         return cls(tuple(source.resolve().name for source in sources), tuple(found), options)
 
     @property
@@ -73,7 +80,7 @@ class Tiles:
 
     def judge(self, each: Each) -> Windows:
         """Read all scenes, drop what cannot be used, and share out the windows of the rest. Raises `UserError`."""
-        reading = self.options.reading()
+        reading = replace(self.options.reading(), mask_water=self._mask_water(each))
         looked = each("survey", partial(look, reading=reading), self.found)
         metres = self._metres(looked)
         dropped: list[Dropped] = []
@@ -102,7 +109,7 @@ class Tiles:
         kept = [
             Picture(
                 _name(found, window),
-                (found, _cut(window), facts["mask_water"], window["sha256"], reading),
+                (found, _cut(window), window["sha256"], reading),
                 -1,
                 _told(found, facts, window, metres, reading.side),
                 (facts["scaling"], *_beyond(facts["shape"], reading.side)),
@@ -112,16 +119,24 @@ class Tiles:
             for (found, facts, window), group in zip(sound, groups, strict=True)
         ]
         seed = self.options.sharing.seed
-        crs = {facts["crs"] for _, facts, _ in sound}
+        grids = {(facts["crs"], facts["degrees"]) for _, facts, _ in sound}
         return Windows(
             unit=self.unit,
             kept=sorted(kept, key=lambda one: hash64(seed, "order of writing", one.name)),
             tally=tally,
             classes=(),
             make=make,
-            described=self._facts(metres, crs.pop() if len(crs) == 1 else None, len(set(groups)), reading),
+            described=self._facts(metres, grids, len(set(groups)), reading),
             units={"scenes read": len(self.found), "  of which windows are kept": len({one[0].name for one in sound})},
         )
+
+    def _mask_water(self, each: Each) -> int:
+        """The value that means water in masks. Raises `UserError` where they do not show it."""
+        masks = sorted({found.mask for found in self.found if found.mask is not None})
+        if self.options.mask_water is not None or not masks:
+            return self.options.mask_water or WATER
+        held = each("masks", values_held, masks)
+        return water_value({path: one["values"] for path, one in zip(masks, held, strict=True)})
 
     def _metres(self, looked: Sequence[Mapping[str, Any]]) -> float | None:
         """Metres per pixel of the set. Raises `UserError` where files differ and none is stated."""
@@ -176,8 +191,12 @@ class Tiles:
             )
         return group
 
-    def _facts(self, metres: float | None, crs: str | None, groups: int, reading: Reading) -> dict[str, Any]:
+    def _facts(
+        self, metres: float | None, grids: set[tuple[str | None, bool]], groups: int, reading: Reading
+    ) -> dict[str, Any]:
         side = self.options.tile_size
+        crs = next(iter(grids))[0] if len(grids) == 1 else None
+        degrees = [in_degrees for placed, in_degrees in grids if placed is not None]
         return {
             "content": f"Landsat windows, {side} × {side}: {', '.join(BANDS)}; water 1, land 0, not known 255",
             "source": list(self.sources),
@@ -186,7 +205,13 @@ class Tiles:
             "split": f"by {self.options.group}",
             "groups": groups,
             "labels": reading.labels,
-            "tiles": {"side": side, "metres_per_pixel": metres, "crs": crs, "bands": list(BANDS)},
+            "tiles": {
+                "side": side,
+                "metres_per_pixel": metres,
+                "degrees": any(degrees) if degrees else None,
+                "crs": crs,
+                "bands": list(BANDS),
+            },
         }
 
     def _options(self) -> dict[str, Any]:
@@ -197,6 +222,11 @@ class Tiles:
 def make(picture: Picture) -> dict[str, Value]:
     """A window's columns. Raises `UserError` where it is no longer what the survey found."""
     return landsat_reading.make(picture.source)
+
+
+def values_held(mask: Path) -> dict[str, Any]:
+    """What a mask holds, as plain JSON."""
+    return {"values": values_in(mask)}
 
 
 def _name(found: Found, window: Mapping[str, Any]) -> str:
