@@ -44,11 +44,14 @@ def run_tool(name, *words):
     out, err = io.StringIO(), io.StringIO()
 
     def run():
-        spec.loader.exec_module(program)
-        run_command(program.main)
+        sys.modules[name] = program  # dataclasses look there; nothing else that is imported on the way may be undone
+        try:
+            spec.loader.exec_module(program)
+            run_command(program.main)
+        finally:
+            del sys.modules[name]
 
     with (
-        mock.patch.dict(sys.modules, {name: program}),
         mock.patch.object(sys, "argv", [f"{name}.py", *map(str, words)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -86,7 +86,7 @@ def test_a_remote_set_is_read_as_a_local_one_and_each_file_is_fetched_once(serve
     assert len(server.gets(".tar")) == 6
 
 
-@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.long), 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_processes_of_a_node_fetch_each_tar_once(server, tmp_path, processes):
     sizes = sorted((shard.bytes for shard in Manifest.load(server.directory / "water").shards), reverse=True)
     least = str(sum(sizes[:4]) + sum(sizes[:2]))
