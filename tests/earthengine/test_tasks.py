@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from loopback_earthengine import Assumptions, Fault, Raster, serve
 
-from waterscape.earthengine.tasks import Export, Exporter, Task, TaskList
+from waterscape.earthengine.exporter import Exporter
+from waterscape.earthengine.tasks import Export, Task, TaskList
 from waterscape.errors import UserError
 from waterscape.sources.earthengine import EarthEngineError
 

@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 
 from waterscape.errors import UserError
 from waterscape.rasters.cog import Layer, write_cog
-from waterscape.sources.landsat.scene import Grid
+from waterscape.sources.landsat.raster_file import Grid
 
 HEIGHT, WIDTH = 1201, 1733
 MASK = Layer("uint8", 255, "NEAREST", "water", {"model": "a & b"}, {1: (38, 104, 171)})

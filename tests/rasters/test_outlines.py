@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 
 from waterscape.rasters import outlines
 from waterscape.rasters.outlines import bodies, write_outlines
-from waterscape.sources.landsat.scene import Grid
+from waterscape.sources.landsat.raster_file import Grid
 
 
 def cut(mask, rows):

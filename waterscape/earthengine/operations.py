@@ -7,6 +7,7 @@ element of a tensor belongs to, so that cropping costs nothing on the servers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,15 +25,15 @@ Offset: TypeAlias = tuple[int, int]  # pixels down, pixels right
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Operation:
+class Operation(ABC):
     """`sources` are positions in the program's list of tensors, of which 0 is the input; `place` is for messages."""
 
     sources: tuple[int, ...]
     place: str = ""
 
+    @abstractmethod
     def compute(self, *tensors: Tensor) -> Tensor:
         """What torch makes of the sources (N C H W)."""
-        raise NotImplementedError
 
     def channels(self, *sources: int) -> int:
         """Channels that come out of so many in each source."""

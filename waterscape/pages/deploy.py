@@ -17,8 +17,9 @@ import tyro
 from waterscape.durable import write_text
 from waterscape.earthengine import agreement, comparison, deploy
 from waterscape.earthengine.deploy import Deployment, Region
+from waterscape.earthengine.exporter import Exporter
 from waterscape.earthengine.probe import check
-from waterscape.earthengine.tasks import Exporter, Task, TaskList
+from waterscape.earthengine.tasks import Task, TaskList
 from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.sources.area import read_area

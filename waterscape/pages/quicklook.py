@@ -10,7 +10,7 @@ import numpy as np
 from waterscape.rasters.cog import CACHE_BYTES
 from waterscape.sheet import MISSING, save_png, sheet
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
-from waterscape.sources.landsat.scene import opened
+from waterscape.sources.landsat.raster_file import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from waterscape.sources.landsat.scene import Grid
+    from waterscape.sources.landsat.raster_file import Grid
 
 BLOCK = 512
 CACHE_BYTES = 32 << 20  # of decoded blocks that GDAL keeps, whatever the machine has

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import Polygon
 
-    from waterscape.sources.landsat.scene import Grid
+    from waterscape.sources.landsat.raster_file import Grid
 
 AT_ONCE = 2000  # bodies that are written together
 AREA, PIXELS, LAYER = "area_m2", "pixels", "water"

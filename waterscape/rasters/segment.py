@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from waterscape.rasters.unfinished import Unfinished
-    from waterscape.sources.landsat.scene import Scene, Window
+    from waterscape.sources.landsat.raster_file import Window
+    from waterscape.sources.landsat.scene import Scene
 
 Segment: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
 """Bands (H W 8, NaN is nodata) → probability of water (H W), NaN where it is not known: at the edges too."""

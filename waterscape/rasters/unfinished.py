@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from waterscape.sources.landsat.scene import Window
+    from waterscape.sources.landsat.raster_file import Window
 
 FILES = "files.json"
 BYTES = np.dtype("<f4").itemsize

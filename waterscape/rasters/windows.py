@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterscape.sources.landsat.scene import Window, opened
+from waterscape.sources.landsat.raster_file import Window, opened
 
 if TYPE_CHECKING:
     from waterscape.sources.landsat.scene import Scene

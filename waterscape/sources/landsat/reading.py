@@ -13,7 +13,8 @@ from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
 from waterscape.sources.landsat.blocks import in_block_of
 from waterscape.sources.landsat.layers import SceneError
-from waterscape.sources.landsat.scene import open_scene, opened
+from waterscape.sources.landsat.raster_file import opened
+from waterscape.sources.landsat.scene import open_scene
 from waterscape.sources.landsat.water_labels import Labelling, Labels, Mask
 from waterscape.sources.landsat.windows import Cut, cuts
 from waterscape.sources.occurrence import is_synthetic

@@ -5,50 +5,29 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, MARGIN, OFFSET, REFLECTANCES, SCALE, band_stack
 from waterscape.sources.landsat.layers import MEASURED, NO_BANDS, Layer, SceneError, beside, layers_in, layers_of
+from waterscape.sources.landsat.raster_file import NO_FILE, Grid, Window, header_of, opened, part_of, same_grid
 from waterscape.sources.landsat.scaling import LANDSAT, Scaling, scaling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from rasterio import Affine
 
-Window: TypeAlias = tuple[int, int, int, int]  # row and column of the upper left pixel, height, width
-
-NO_FILE, DAMAGED, APART = "no GeoTIFF that can be read", "damaged or cut off", "bands on different grids"
-TURNED, SOUTH_UP, OBLONG = "rotated or skewed", "stored south up", "pixels that are no squares"
-MERCATOR, WEB_MERCATOR = "in Web Mercator", "+proj=merc +a=6378137 +b=6378137"
-ALL_NODATA, UNLIKE, CHANGED = "all nodata", "bands of different scales", "changed since it was opened"
+APART, ALL_NODATA, UNLIKE = "bands on different grids", "all nodata", "bands of different scales"
 FILL = -9999  # of HLS, in reflectances
 LOWEST, HIGHEST = -500.0, 9000.0  # metres: what lies beyond is a void of SRTM (−32768), or another value for nodata
-METRES_PER_DEGREE = 111_319.490793  # of the equator, as Earth Engine counts
 LOOKED_AT = 600  # pixels a side up to which numbers are judged by all of a scene,
 PATCH, ACROSS = 64, 4  # else by patches of so many pixels a side, so many along an axis
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where a raster's pixels lie."""
-
-    crs: str | None
-    """As WKT or EPSG code; None where the file has none."""
-    transform: Affine
-    height: int
-    width: int
-    metres_per_pixel: float | None
-    """Side of a pixel. In degrees it is the height; the width shrinks with the cosine of the latitude."""
-    degrees: bool
 
 
 @dataclass(frozen=True)
@@ -161,10 +140,10 @@ def open_scene(
             stack = set(BANDS) <= set(dataset.descriptions) and elevation == "elevation"
     if hidden and "qa" not in layers:
         raise SceneError(path, NO_BANDS, "it has no qa, whose bits say what to hide")
-    headers = {file: _header(file) for file in dict.fromkeys(layer.path for layer in layers.values())}
+    headers = {file: header_of(file) for file in dict.fromkeys(layer.path for layer in layers.values())}
     first = layers["B2"].path
     for name, layer in layers.items():
-        if not _same(headers[layer.path].grid, headers[first].grid):
+        if not same_grid(headers[layer.path].grid, headers[first].grid):
             raise SceneError(path, APART, f"{layer.path.name} ({name}) does not fit {first.name}")
     told = {headers[layers[name].path].scalings[layers[name].band - 1] for name in REFLECTANCES}
     if len(told) > 1 and scale is None:
@@ -175,73 +154,6 @@ def open_scene(
     dtype = np.result_type(*(headers[layers[name].path].dtypes[layers[name].band - 1] for name in REFLECTANCES)).name
     scaling = scaling_of(path, _some_numbers(scene), dtype=dtype, told=told.pop(), scale=scale, offset=offset)
     return replace(scene, scaling=scaling)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself; of each band its dtype, and scale and offset."""
-
-    grid: Grid
-    dtypes: tuple[str, ...]
-    scalings: tuple[tuple[float, float], ...]
-    tags: Mapping[str, str]
-
-
-def _header(path: Path) -> Header:
-    with opened(path) as dataset:
-        scalings = tuple(zip(map(float, dataset.scales), map(float, dataset.offsets), strict=True))
-        return Header(_grid(path, dataset), tuple(dataset.dtypes), scalings, dataset.tags())
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A GeoTIFF (or PNG, by its name), open for reading. Raises `SceneError` for what cannot be read."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):  # .msk, .aux.xml and .tfw are asked for by name
-                dataset = rasterio.open(path, driver="PNG" if path.suffix.lower() == ".png" else "GTiff")
-    except RasterioError as error:
-        raise SceneError(path, NO_FILE, " ".join(str(error).split())[:200]) from error
-    with dataset:
-        try:
-            yield dataset
-        except RasterioError as error:
-            raise SceneError(path, DAMAGED, "fetch it again, or take it out") from error
-
-
-def _grid(path: Path, dataset: Any) -> Grid:
-    affine, crs = dataset.transform, dataset.crs
-    if crs is None:
-        return Grid(None, affine, dataset.height, dataset.width, None, degrees=False)
-    north_up = "gdalwarp IN.tif OUT.tif puts north up"
-    if affine.b or affine.d:
-        raise SceneError(path, TURNED, north_up)
-    if affine.e >= 0 or affine.a <= 0:
-        raise SceneError(path, SOUTH_UP if affine.e >= 0 else TURNED, north_up)
-    if abs(affine.a + affine.e) > 1e-3 * affine.a:
-        raise SceneError(path, OBLONG, f"{affine.a:g} × {-affine.e:g}: gdalwarp -tr 30 30 makes them square")
-    if WEB_MERCATOR in crs.to_proj4():
-        raise SceneError(path, MERCATOR, "its metres are none on the ground: gdalwarp -t_srs EPSG:326xx -tr 30 30")
-    degrees = bool(crs.is_geographic)
-    unit = METRES_PER_DEGREE if degrees else float(crs.linear_units_factor[1])
-    code = crs.to_epsg()
-    name = f"EPSG:{code}" if code else crs.to_wkt()
-    return Grid(name, affine, dataset.height, dataset.width, round(-affine.e * unit, 4), degrees)
-
-
-def on_one_grid(path: Path, dataset: Any, grid: Grid) -> bool:
-    """Whether the pixels of an open raster lie where those of a grid do."""
-    return _same(_grid(path, dataset), grid)
-
-
-def _same(one: Grid, other: Grid) -> bool:
-    apart = np.abs(np.subtract(tuple(one.transform), tuple(other.transform))).max()
-    near = apart <= 1e-3 * abs(one.transform.a)  # exports write corners with a few digits only
-    return near and (one.crs, one.height, one.width) == (other.crs, other.height, other.width)
 
 
 def _valid(scene: Scene, names: Sequence[str], window: Window) -> list[NDArray[np.float64]]:
@@ -263,34 +175,6 @@ def _pixels(scene: Scene, names: Sequence[str], window: Window) -> list[tuple[ND
             pixels, known = part_of(dataset, [scene.layers[name].band for name in mine], scene.shape, window)
         found |= {name: (pixels[at], known[at]) for at, name in enumerate(mine)}
     return [found[name] for name in names]
-
-
-def part_of(
-    dataset: Any, bands: Sequence[int], shape: tuple[int, int], window: Window
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A window of an open raster (B H W), and where it is no nodata; beyond the edges it is 0, and nodata.
-
-    Raises `SceneError` where the raster is not as `shape` and `bands` say.
-    """
-    from rasterio.enums import MaskFlags
-    from rasterio.windows import Window as Part
-
-    if (dataset.height, dataset.width) != shape or max(bands) > dataset.count:
-        raise SceneError(dataset.name, CHANGED, "start again when nobody writes there")
-    row, column, height, width = window
-    top, left = max(row, 0), max(column, 0)
-    bottom, right = min(row + height, shape[0]), min(column + width, shape[1])
-    pixels = np.zeros((len(bands), height, width), np.result_type(*(dataset.dtypes[band - 1] for band in bands)))
-    known = np.zeros(pixels.shape, bool)
-    if top < bottom and left < right:
-        part = Part(left, top, right - left, bottom - top)
-        at = np.s_[:, top - row : bottom - row, left - column : right - column]
-        pixels[at] = dataset.read(list(bands), window=part)
-        if all(flags == [MaskFlags.all_valid] for flags in (dataset.mask_flag_enums[band - 1] for band in bands)):
-            known[at] = True
-        else:
-            known[at] = dataset.read_masks(list(bands), window=part) > 0
-    return pixels, known
 
 
 def _some_numbers(scene: Scene) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import LAND, UNKNOWN, WATER
 from waterscape.sources.landsat.layers import NO_BANDS, SceneError
-from waterscape.sources.landsat.scene import on_one_grid, opened, part_of
+from waterscape.sources.landsat.raster_file import on_one_grid, opened, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from waterscape.sources.landsat.scene import Scene, Window
+    from waterscape.sources.landsat.raster_file import Window
+    from waterscape.sources.landsat.scene import Scene
 
     Label = NDArray[np.uint8]
 
