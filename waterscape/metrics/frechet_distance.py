@@ -8,6 +8,8 @@ figures are to be compared only at equal numbers, and beside their floor.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -40,5 +42,5 @@ def _root(features: NDArray[np.float64]) -> NDArray[np.float64]:
     centred: NDArray[np.float64] = (features - features.mean(0)) / np.sqrt(len(features) - 1)
     if len(centred) <= centred.shape[1]:
         return centred
-    triangle: NDArray[np.float64] = np.linalg.qr(centred, mode="r")
-    return triangle
+    triangle: Any = np.linalg.qr(centred, mode="r")
+    return np.asarray(triangle, np.float64)
