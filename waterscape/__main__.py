@@ -23,6 +23,7 @@ USAGE = """usage: waterscape VERB …
                                     three ways in which pictures are unlike, of all pairs: a table
   enlarge RUN TILE …                tiles of water occurrence in pixels a quarter as long
   correct-labels SET --out SET      labels of water corrected by what networks learn of them; --inject 10%: a trial
+  evaluate RUN [--data SET …]       a metric card: figures on held-out samples with intervals, floors and ceilings
   judge   RUN CLASSIFIER            which classes survive, as a classifier sees it, once a model has made pictures again
   deploy  RUN --region AREA --years 2013-2020 --asset projects/…/assets/…
                                     a water network into Earth Engine: proven there, then an asset a region and year
@@ -31,7 +32,7 @@ USAGE = """usage: waterscape VERB …
   sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
   jobs    [DIR] [--tail N]          what runs and their jobs are doing
   doctor  [DIR]                     what this machine or allocation offers, and what to mend
-  shards  WORD DIR                  check, info, plan, repair, index: look after a set of shards
+  shards  WORD DIR                  check, info, plan, repair, index, forget: look after a set of shards
 
 waterscape VERB --help says more."""
 
@@ -52,6 +53,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         "predict": predict,
         "compare-losses": compare_losses,
         "enlarge": enlarge,
+        "evaluate": evaluate,
         "judge": judge,
         "correct-labels": correct_labels,
         "deploy": deploy,
@@ -208,6 +210,21 @@ def enlarge(arguments: list[str]) -> int:
     return page.enlarge(models.load(options.run, options.which), options)
 
 
+def evaluate(arguments: list[str]) -> int:
+    """`waterscape evaluate RUN`."""
+    from waterscape.options import parse
+    from waterscape.pages import evaluate as page
+
+    options = parse(page.Evaluate, arguments, "waterscape evaluate")
+    from waterscape import models
+    from waterscape.cluster.ranks import join_tasks
+    from waterscape.training.processes import Processes
+
+    trained = models.load(options.run, options.which)
+    join_tasks()
+    return page.evaluate(trained, options, Processes(None, "float32", options.run))
+
+
 def judge(arguments: list[str]) -> int:
     """`waterscape judge RUN CLASSIFIER`."""
     from waterscape.options import parse
@@ -282,7 +299,7 @@ def doctor(arguments: list[str]) -> int:
 
 
 def shards(arguments: list[str]) -> int:
-    """`waterscape shards check|info|plan|repair|index DIR`."""
+    """`waterscape shards check|info|plan|repair|index|forget DIR`."""
     from waterscape.pages import shards_verbs
 
     return shards_verbs.dispatch(arguments)

@@ -71,7 +71,7 @@ class Evaluation:
         """All figures of networks in evaluation mode, by name."""
         found: dict[str, float] = {}
         if self.recipe.can("sample"):
-            kinds = self._classes().to(device or torch.device("cpu"))
+            kinds = self.kinds().to(device or torch.device("cpu"))
             made = sample(self.recipe, networks, kinds, self.seed, dtype=dtype).float().cpu()
             found |= self.distances(made) | self._limits
         if self.recipe.can("reconstruct"):
@@ -86,14 +86,14 @@ class Evaluation:
         found = {KERNEL: kernel.mean}
         if subsets > 1:
             found[f"{KERNEL}, standard error"] = kernel.standard_error
-        if self._is_occurrence:
-            found |= hydro_morphology_distance(self._true_descriptors, describe(_percent(made)))
+        if self.is_occurrence:
+            found |= hydro_morphology_distance(self._true_descriptors, describe(percent(made)))
         return found
 
     @cached_property
     def _limits(self) -> dict[str, float]:
         """Floor and ceiling of each distance."""
-        alike = self._pictures(self.training, range(min(self.samples, len(self.training))))
+        alike = self.pictures(self.training, range(min(self.samples, len(self.training))))
         noise = Draw(self.seed, torch.arange(len(alike))).uniform("noise in place of pictures", *alike.shape[1:])
         limits = {"floor": self.distances(alike), "ceiling": self.distances(noise)}
         return {
@@ -105,7 +105,7 @@ class Evaluation:
 
     @cached_property
     def _true(self) -> Tensor:
-        return self._pictures(self.held_out, self.numbers)
+        return self.pictures(self.held_out, self.numbers)
 
     @cached_property
     def _true_features(self) -> Tensor:
@@ -113,10 +113,11 @@ class Evaluation:
 
     @cached_property
     def _true_descriptors(self) -> dict[str, Any]:
-        return describe(_percent(self._true))
+        return describe(percent(self._true))
 
     @property
-    def _is_occurrence(self) -> bool:
+    def is_occurrence(self) -> bool:
+        """Whether the pictures are tiles of water occurrence, whose bodies have shapes."""
         entry = self.inputs[self.picture]
         return entry.column.startswith("occurrence") and entry.stored == (0, 100)
 
@@ -132,7 +133,7 @@ class Evaluation:
                 sums[name] = sums.get(name, 0.0) + float(errors.double().sum())
         return {name: total / len(self.numbers) for name, total in sums.items()}
 
-    def _classes(self) -> Tensor:
+    def kinds(self) -> Tensor:
         """The class of each new picture."""
         name = next((name for name, entry in self.inputs.items() if entry.classes), None)
         if name is None or not self.recipe.sample_classes():
@@ -141,7 +142,7 @@ class Evaluation:
         kinds = self._stored(self.held_out, self.numbers, name)[column].to(torch.int64)
         return kinds[torch.arange(self.samples) % len(kinds)]
 
-    def _pictures(self, samples: Samples, numbers: range) -> Tensor:
+    def pictures(self, samples: Samples, numbers: range) -> Tensor:
         """Stored tiles as pictures N C H W, in 0..1."""
         entry = dataclasses.replace(self.inputs[self.picture], range=(0.0, 1.0))
         return entry.numbers(self._stored(samples, numbers, self.picture)[entry.column], torch.float32)
@@ -155,6 +156,6 @@ class Evaluation:
         return read
 
 
-def _percent(pictures: Tensor) -> list[np.ndarray]:
+def percent(pictures: Tensor) -> list[np.ndarray]:
     """Pictures of occurrence (N 1 H W, in 0..1) as tiles in percent (H W, uint8)."""
     return list((100 * pictures[:, 0]).round().to(torch.uint8).numpy())

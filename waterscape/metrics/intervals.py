@@ -5,8 +5,8 @@ Unlike the bootstrap it draws no sample twice, which distances between sets woul
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from waterscape.randomness import permutation
 
 GROUPS = 10
+LEAST = 2 * GROUPS
+"""Samples that an interval needs."""
 
 
 class Interval(NamedTuple):
@@ -29,27 +31,29 @@ class Interval(NamedTuple):
         return (self.high - self.low) / 2 / _quantile(GROUPS - 1)
 
 
-def jackknife(figure: Callable[..., float], *sets: NDArray[np.float64], seed: int = 0) -> Interval:
-    """A figure of several sets of samples (N D each), and its 95 % interval.
+def jackknife(figures: Callable[..., Mapping[str, float]], *sets: NDArray[Any], seed: int = 0) -> dict[str, Interval]:
+    """Figures of several sets of samples (N …, each its own N), by name, and their 95 % intervals.
 
-    Each of `GROUPS` times a group is left out of every set; how the figure moves tells its error. The interval is about
+    Each of `GROUPS` times a group is left out of every set; how a figure moves tells its error. The interval is about
     the figure itself, whose bias it does not show: of the Fréchet distance of few samples that is larger.
 
     Raises:
-        ValueError: a set of fewer than 2 · `GROUPS` samples, and what `figure` raises.
+        ValueError: a set of fewer than `LEAST` samples, and what `figures` raises.
     """
-    if any(len(samples) < 2 * GROUPS for samples in sets):
+    if any(len(samples) < LEAST for samples in sets):
         counts = " and ".join(str(len(samples)) for samples in sets)
-        raise ValueError(f"an interval needs {2 * GROUPS} samples or more, not {counts}")
+        raise ValueError(f"an interval needs {LEAST} samples or more, not {counts}")
     groups = [permutation(len(samples), seed, "jackknife", str(n)) % GROUPS for n, samples in enumerate(sets)]
     without = [
-        figure(*(samples[group != left_out] for samples, group in zip(sets, groups, strict=True)))
+        figures(*(samples[group != left_out] for samples, group in zip(sets, groups, strict=True)))
         for left_out in range(GROUPS)
     ]
-    value = figure(*sets)
-    error = np.sqrt((GROUPS - 1) * np.var(without))
-    reach = _quantile(GROUPS - 1) * float(error)
-    return Interval(value, value - reach, value + reach)
+    reach = _quantile(GROUPS - 1) * (GROUPS - 1) ** 0.5
+    found = {}
+    for name, value in figures(*sets).items():
+        spread = reach * float(np.std([each.get(name, np.nan) for each in without]))
+        found[name] = Interval(value, value - spread, value + spread)
+    return found
 
 
 def _quantile(freedom: int) -> float:

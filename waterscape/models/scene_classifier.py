@@ -179,6 +179,11 @@ class SceneClassifier(Recipe):
     def classify(self, networks: Networks, batch: Batch) -> Tensor:
         return self.logits(networks, batch["image"]).float().softmax(1)
 
+    def embed(self, networks: Networks, batch: Batch) -> Tensor:
+        """What the last layer sees."""
+        before_last: Tensor = networks["head"][:-1](networks["features"](batch["image"]))  # type: ignore[index]
+        return before_last
+
 
 def framed(images: Tensor, right: Tensor, width: int = 5) -> Tensor:
     """Photos (N 3 H W) in frames: green where `right` (N, bool), else red."""
