@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from waterscape.metrics.hydro_morphology import MEAN, SCALES, describe, hydro_morphology_distance
+from waterscape.metrics.hydro_morphology import MEAN, SCALES, describe, fractal_dimension, hydro_morphology_distance
 
 
 def discs(radius, places, size=64):
@@ -41,6 +41,36 @@ def test_a_winding_river_is_more_sinuous_than_a_straight_one():
     one, other = describe([ndimage.grey_closing(winding, 3)]), describe([straight])
     assert other["sinuosity"] == pytest.approx([1.0], abs=0.05)
     assert one["sinuosity"].min() > 1.3
+
+
+def test_fractal_dimensions_that_are_known():
+    rows, columns = np.mgrid[:128, :128]
+    for name, water in {"a straight shore": rows < 64, "a slanting one": 3 * rows < 2 * columns}.items():
+        assert fractal_dimension(water) == pytest.approx([1.0], abs=0.02), name
+    assert fractal_dimension(discs(40, [(64, 64)], 128) > 0) == pytest.approx([1.0], abs=0.06)
+    assert fractal_dimension(np.random.default_rng(0).random((128, 128)) < 0.5)[0] > 1.9
+    # A rough ground's shores have the dimension 2 - H (Mandelbrot 1975), of which pixels show a part.
+    grounds = {hurst: [rough_ground(256, hurst, seed) > 0 for seed in range(6)] for hurst in (0.2, 0.5, 0.8)}
+    found = {hurst: np.mean([fractal_dimension(water)[0] for water in some]) for hurst, some in grounds.items()}
+    assert 1.05 < found[0.8] < found[0.5] - 0.08 < found[0.2] - 0.2
+    assert all(dimension < 2 - hurst for hurst, dimension in found.items())
+    assert fractal_dimension(np.ones((64, 64), bool)) == []
+
+
+def rough_ground(side, hurst, seed):
+    """A fractional Brownian surface, by its spectrum: power falls with frequency to the −2H − 2."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
+    frequency[0, 0] = np.inf
+    noise = np.random.default_rng(seed).normal(size=(side, side))
+    return np.fft.ifft2(np.fft.fft2(noise) * frequency ** -(hurst + 1)).real
+
+
+def test_a_wider_river_is_wider():
+    def river(half):
+        return np.repeat((abs(np.arange(64) - 32) < half)[:, None] * 100, 64, 1).astype(np.uint8)
+
+    narrow, wide = describe([river(3), river(9)])["width"]
+    assert wide - narrow == pytest.approx(np.log(17 / 5), abs=0.3)
 
 
 def test_against_a_second_way():
