@@ -36,7 +36,7 @@ from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.landsat.scene import Scene, open_scene
 from waterscape.sources.world.landsat import draw_scene
 
-HEIGHT, WIDTH = 1024, 2048
+HEIGHT, WIDTH = 2048, 4096  # eight parts; of two, their beginning and end would be most of what is measured
 PATCHES, BATCH = 16_384, 4096  # of the peers in a turn, and at once
 THREADS = os.cpu_count() or 1
 ROUNDS = 7

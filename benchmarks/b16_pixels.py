@@ -4,7 +4,8 @@ Ours: windows of 128 × 128 × 8 through `Batches`, crc on every read, as a step
 pixels and each pixel's weight found (`samples`), or trained on besides (`training`). Every pixel that has a weight is a
 sample. Peer: the same pixels as the reference gathers them, one record of 7 × 7 × 8 and its label each, through a plain
 `webdataset` pipeline at the best of 0, 1 and 2 workers, in batches of 4096; for `training`, the same network's step on
-them. The limit of `samples` is a copy of the same windows in memory.
+them. The limit of `samples` is a copy of the same windows in memory. `training` is told and not judged: its limit is
+the processor's arithmetic, which the peer, waiting for its records, does not come near.
 
 All in one thread of torch; a turn of the peer is counted from its first batch on.
 """
@@ -22,7 +23,7 @@ import torch
 import webdataset
 from scipy import ndimage
 
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, note
 from benchmarks.turns import best, take_turns
 from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
@@ -38,10 +39,12 @@ from waterscape.training.run import Run
 WINDOWS, SIDE, BATCH = 256, 128, 8
 RECORDS, PEER_BATCH = 12_288, 4096
 STEPS = 2  # of training in a turn
+FLOP = 6 * 38_514
+"""Of a sample that is trained on: each weight multiplies and adds, forward and twice backward."""
 
 
 def figures() -> Iterator[Figure]:
-    """Ratios to the peer, and the share of the limit."""
+    """The ratio to the peer; told besides: the share of a copy, and the ratio of whole steps."""
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -52,10 +55,11 @@ def figures() -> Iterator[Figure]:
             delivering = {"ours": Ours(shards, train=False), "webdataset": Peer(tar, workers), "limit": copying()}
             rates = take_turns("B16", delivering)
             yield Figure.over("B16", "samples", rates["ours"] / rates["webdataset"], ">=", 100)
-            yield Figure.over("B16", "limit", rates["ours"] / rates["limit"], ">=", 0.1)
+            note(f"B16 limit: {np.median(rates['ours'] / rates['limit']):.3f} of a copy of the same windows in memory")
             training = {"ours": Ours(shards, train=True), "webdataset": Peer(tar, workers, train=True)}
             rates = take_turns("B16", training)
-            yield Figure.over("B16", "training", rates["ours"] / rates["webdataset"], ">=", 100)
+            found = np.median(rates["ours"] / rates["webdataset"])
+            note(f"B16 training: {found:.3g} times the peer, {np.median(rates['ours']) * FLOP / 1e9:.0f} Gflop/s")
     finally:
         torch.set_num_threads(torch_threads)
 
