@@ -12,7 +12,7 @@ GROUND = {"data", "sources", "recipe", "randomness", "errors", "durable", "sheet
 FLOORS = [
     GROUND,
     {"training", "nn"},
-    {"models", "metrics", "labels", "rasters", "earthengine", "cluster"},
+    {"models", "metrics", "labels", "rasters", "earthengine", "cluster", "filters"},
     {"pages"},
     {"__init__", "__main__", "start", "launching", "comparison", "embedded", "proof"},
 ]

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import tyro
 
+from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
 from waterscape.errors import run_command
 from waterscape.options import parse
+from waterscape.sources.destination import deliver, working_place
 from waterscape.sources.landsat.packing import USUAL_PACKING, Packing
 from waterscape.sources.landsat.tiles import Tiles
 from waterscape.sources.making_command import USUAL_WAY, Way, make
@@ -33,16 +35,21 @@ class Command:
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Folders, searched recursively, or GeoTIFFs."""
-    out: Path
-    """The directory to make."""
+    out: str
+    """The directory to make, or a URL that fsspec writes to, such as s3://bucket/set."""
     options: Packing = USUAL_PACKING
     way: Way = USUAL_WAY
+    submission: Submission = USUAL_SUBMISSION
 
 
 def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "pack_landsat.py")
-    return make(Tiles.find(command.sources, command.out, command.options), command.out, command.way)
+    if command.submission.submit is not None:
+        return submit_parts(Path(__file__), sys.argv[1:], working_place(command.out, command.way), command.submission)
+    return deliver(
+        command.out, command.way, lambda out: make(Tiles.find(command.sources, out, command.options), out, command.way)
+    )
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import tyro
 
+from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
 from waterscape.errors import run_command
 from waterscape.metrics.labelling import LABELLING
 from waterscape.options import parse
+from waterscape.sources.destination import deliver, working_place
 from waterscape.sources.making_command import USUAL_WAY, Way, make
 from waterscape.sources.occurrence_pack import USUAL_PACKING, Packing, Tiles
 
@@ -33,16 +35,23 @@ class Command:
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of tiles, searched recursively, or tiles: .tif, .tiff, .png."""
-    out: Path
-    """The directory to make."""
+    out: str
+    """The directory to make, or a URL that fsspec writes to, such as s3://bucket/set."""
     way: Way = USUAL_WAY
+    submission: Submission = USUAL_SUBMISSION
     packing: Packing = USUAL_PACKING
 
 
 def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "pack_occurrence.py")
-    return make(Tiles.find(command.sources, command.out, LABELLING, command.packing), command.out, command.way)
+    if command.submission.submit is not None:
+        return submit_parts(Path(__file__), sys.argv[1:], working_place(command.out, command.way), command.submission)
+    return deliver(
+        command.out,
+        command.way,
+        lambda out: make(Tiles.find(command.sources, out, LABELLING, command.packing), out, command.way),
+    )
 
 
 if __name__ == "__main__":

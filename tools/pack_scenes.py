@@ -17,8 +17,10 @@ from pathlib import Path
 
 import tyro
 
+from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
 from waterscape.errors import run_command
 from waterscape.options import parse
+from waterscape.sources.destination import deliver, working_place
 from waterscape.sources.making_command import USUAL_WAY, Way, make
 from waterscape.sources.scenes import USUAL_CLASSES, Classes, Scenes
 
@@ -29,16 +31,21 @@ class Command:
 
     roots: tyro.conf.Positional[tuple[Path, ...]]
     """Folders that hold a folder for each class."""
-    out: Path
-    """The directory to make."""
+    out: str
+    """The directory to make, or a URL that fsspec writes to, such as s3://bucket/set."""
     options: Classes = USUAL_CLASSES
     way: Way = USUAL_WAY
+    submission: Submission = USUAL_SUBMISSION
 
 
 def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "pack_scenes.py")
-    return make(Scenes.find(command.roots, command.out, command.options), command.out, command.way)
+    if command.submission.submit is not None:
+        return submit_parts(Path(__file__), sys.argv[1:], working_place(command.out, command.way), command.submission)
+    return deliver(
+        command.out, command.way, lambda out: make(Scenes.find(command.roots, out, command.options), out, command.way)
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ USAGE = """usage: waterscape VERB …
   sample  RUN [-n 64 --out DIR …]   new pictures from a trained run
   classify RUN FILE …               what a trained classifier calls photos or tiles; --data SET: what it is worth there
   predict RUN SCENE --out water.tif water in a raster of any size: mask, probability; --outlines water.gpkg
-  predict RUN TILE … [--animate]    what an observer would see at satellite tiles; --at LAT,LON --source MOSAIC
+  predict RUN TILE … [--animate]    what an observer would see at satellite tiles; --at LAT,LON --source …
   compare-losses --generated DIR --real DIR
                                     three ways in which pictures are unlike, of all pairs: a table
   enlarge RUN TILE …                tiles of water occurrence in pixels a quarter as long

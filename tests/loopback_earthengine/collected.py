@@ -202,6 +202,14 @@ def load_collection(world: World, name: str, _version: int | None) -> Collection
     return Collection(tuple(world.assets[asset].image(asset) for asset in inside))
 
 
+@operation("Collection.loadTable")
+def load_table(world: World, name: str, _geometry: str | None, _version: int | None) -> Collection:
+    if name not in world.collections:
+        message = f"Collection.loadTable: Collection asset '{name}' not found (does not exist or caller does not "
+        raise ServiceError(400, message + "have access).")
+    return Collection(tuple(world.collections[name]))
+
+
 @operation("ImageCollection.fromImages")
 def from_images(_world: World, images: list[Image]) -> Collection:
     return Collection(tuple(images))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from loopback_earthengine import exported_files
 from loopback_earthengine.faults import ServiceError
 from loopback_earthengine.images import Image, Raster, evaluate
 from loopback_earthengine.operations import World
@@ -35,6 +37,8 @@ class Operation:
     overwrite: bool
     image: Callable[[], Image]
     most_pixels: int
+    files: Mapping[str, Any] | None = None
+    """The options of an export to files."""
     state: str = "PENDING"
     polls: int = 0
     error: str = ""
@@ -51,7 +55,9 @@ class Operation:
             "updateTime": TIME,
             "attempt": 1,
             "progress": 1.0 if self.state == "SUCCEEDED" else 0.0,
-            "destinationUris": [f"https://code.earthengine.google.com/?asset={self.asset}"],
+            "destinationUris": [
+                self.asset if self.files else f"https://code.earthengine.google.com/?asset={self.asset}"
+            ],
         }
         if self.state == "SUCCEEDED":
             metadata["batchEecuUsageSeconds"] = 12.5
@@ -72,11 +78,15 @@ class Exports:
     running: int = 2
     polls: int = 1
     most_queued: int = 3000
+    drive: Path | None = None
+    """Where files go: DRIVE/FOLDER/… of exports to Drive, DRIVE/gs/BUCKET/… of those to Cloud Storage."""
 
     def start(self, project: str, request: Mapping[str, Any], image: Callable[[], Image]) -> Operation:
         """Take an export request in; raises `ServiceError` where the service would refuse it at once."""
-        destination = request["assetExportOptions"]["earthEngineDestination"]
-        asset, overwrite = destination["name"], bool(destination.get("overwrite"))
+        files = request.get("fileExportOptions")
+        destination = {} if files else request["assetExportOptions"]["earthEngineDestination"]
+        asset = exported_files.beginning(files) if files else destination["name"]
+        overwrite = bool(destination.get("overwrite"))
         key = request.get("requestId", "")
         if not DESCRIPTION.fullmatch(request.get("description", "")):
             message = "Invalid description: letters, numbers, '-' and '_' alone (no spaces), at most 100 characters."
@@ -87,7 +97,7 @@ class Exports:
             return self.operations[self.requests[key]]
         if asset in self.assets and not overwrite:
             raise ServiceError(400, f"Cannot overwrite asset '{asset}'.")
-        if not self.exists(asset.rsplit("/", 1)[0]):
+        if not files and not self.exists(asset.rsplit("/", 1)[0]):
             message = f"Asset '{asset.rsplit('/', 1)[0]}' does not exist or doesn't allow this operation."
             raise ServiceError(404, message)
         if sum(each.state not in FINAL for each in self.operations.values()) >= self.most_queued:
@@ -95,7 +105,7 @@ class Exports:
         image()  # an expression that cannot be computed is refused at once
         name = f"projects/{project}/operations/{len(self.operations) + 1:024X}"
         most = int(request.get("maxPixels", {}).get("value", 10**8))
-        made = Operation(name, request.get("description", ""), asset, overwrite, image, most)
+        made = Operation(name, request.get("description", ""), asset, overwrite, image, most, files)
         self.operations[name] = made
         if key:
             self.requests[key] = name
@@ -132,7 +142,11 @@ class Exports:
                 raise ServiceError(400, operation.fails)
             if operation.asset in self.assets and not operation.overwrite:
                 raise ServiceError(400, f"Cannot overwrite asset '{operation.asset}'.")
-            self.assets[operation.asset] = self._export(operation)
+            made = self._export(operation)
+            if operation.files:
+                exported_files.write(self.drive, operation.asset, made, operation.files)
+            else:
+                self.assets[operation.asset] = made
             operation.state = "SUCCEEDED"
         except ServiceError as error:
             operation.state, operation.error = "FAILED", error.message
@@ -141,7 +155,7 @@ class Exports:
         image = operation.image()
         if image.footprint is None:
             raise ServiceError(400, "Unable to export unbounded image.")
-        grid = window(image.bands[0].projection, Geometry(image.footprint))
+        grid = window(image.bands[0].projection, image.region or Geometry(image.footprint))
         if grid.width * grid.height > operation.most_pixels:
             pixels = grid.width * grid.height
             message = f"Export too large: specified {pixels} pixels (max: {operation.most_pixels}). "

@@ -170,6 +170,8 @@ class Image:
     properties: Mapping[str, Any] = field(default_factory=dict)
     footprint: Any = None
     id: str | None = None
+    region: Any = None
+    """What an export was clipped to, a `Geometry` in its own coordinate system."""
 
     def with_bands(self, bands: Sequence[Band]) -> Image:
         """Other bands, the same properties."""

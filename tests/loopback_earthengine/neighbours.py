@@ -178,7 +178,7 @@ def clip_to_bounds_and_scale(
     if width or height or longest:
         raise ServiceError(501, "the loopback clips to bounds by scale only")
     if geometry is not None:
-        image = replace(image, footprint=geometry.degrees())
+        image = replace(image, footprint=geometry.degrees(), region=geometry)
     if scale is None:
         return image
     bands = [replace(band, projection=band.projection.at_scale(scale)) for band in image.bands]

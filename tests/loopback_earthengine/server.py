@@ -188,10 +188,10 @@ def serve(
 
     Args:
         assets: images by asset name.
-        collections: images of each collection, by its name.
+        collections: images of each collection, by its name; or features of a table.
         faults: what goes wrong.
         assumptions: the world; by default the assumed one.
-        exports: `running`, `polls`, `most_queued` of `Exports`; `containers` that exist (name → type).
+        exports: `running`, `polls`, `most_queued`, `drive` of `Exports`; `containers` that exist (name → type).
     """
     held = dict(assets or {})
     world = World(held, collections or {}, assumptions or Assumptions())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from loopback_yandex import serve as serve_yandex
 from PIL import Image
 from rasterio.transform import from_origin
 from small_pairs import jpeg, train_encoder, train_landscapes, write_pairs
@@ -137,6 +138,18 @@ def test_tiles_are_cut_from_a_mosaic_at_training_s_scale(places, mosaic, tmp_pat
     assert one["numbers"] == pytest.approx(other["numbers"], abs=0.02)
     with pytest.raises(UserError, match="lies outside of"):
         predict(places / "run", "--at", "10,10", "--source", mosaic)
+
+
+def test_tiles_come_from_a_service_at_training_s_scale(places, tmp_path, monkeypatch):
+    """A web map's zoom 15 has 2.5 m per pixel at 58.45° north, and 3.1 at 49.5°, between two zooms."""
+    with serve_yandex() as server:
+        monkeypatch.setenv("YANDEX_STATIC_URL", server.url)
+        monkeypatch.setenv("YANDEX_APIKEY", server.key)
+        assert predict(places / "run", "--at", "58.45,30.5", "--source", "yandex", "--out", tmp_path / "out") == 0
+        assert (server.asked[0].query["z"], server.asked[0].query["size"]) == ("15", "160,160")
+        with pytest.raises(UserError, match=r"yandex has 3\.1 m per pixel at 49\.5° and the run was trained on 2\.5"):
+            predict(places / "run", "--at", "49.5,30.5", "--source", "yandex")
+    assert len(json.loads((tmp_path / "out" / "predicted.json").read_text())["predicted"]) == 1
 
 
 def test_what_is_no_tile_is_told_and_the_others_are_predicted(places, tiles, tmp_path, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from waterscape.randomness import GOLDEN, hash64, mix64
 
@@ -26,6 +25,8 @@ def nearest_km(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
     """
     if not len(places) or not len(others):
         return np.full(len(places), np.inf)
+    from scipy.spatial import cKDTree  # half a second, for who only wants vectors
+
     chord, _ = cKDTree(others).query(places)
     distance: NDArray[np.float64] = 2 * EARTH_KM * np.arcsin(np.minimum(chord / 2, 1))
     return distance

@@ -88,7 +88,7 @@ class SetWriter:
             UserError: its files are not those that `shard` describes.
         """
         for name, sha256 in ((f"{shard.name}.tar", shard.sha256), (f"{shard.name}.index.npy", shard.index_sha256)):
-            _link(directory / name, self.directory / name)
+            link(directory / name, self.directory / name)
             with (self.directory / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     raise UserError(
@@ -198,7 +198,7 @@ def kind_of(value: Value) -> Kind:
     return (stored_dtype(value.dtype), value.shape) if isinstance(value, np.ndarray) else None
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """A second name for a file, or a copy where the file system knows no such thing."""
     try:
         target.hardlink_to(source)

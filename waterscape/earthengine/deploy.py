@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from waterscape.earthengine.compile import Compiled, compile  # noqa: A004
 from waterscape.earthengine.expression import REQUEST_BYTES
 from waterscape.earthengine.pixels import Pixels
-from waterscape.earthengine.tasks import Export
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import composite, summer
+from waterscape.sources.server_tasks.task_list import Export
 from waterscape.sources.utm import NORTHING
 
 if TYPE_CHECKING:

@@ -6,15 +6,14 @@ Source: He 2016 (arXiv:1512.03385), table 1. Scenes: Zhou 2018 (doi:10.1109/TPAM
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from waterscape.errors import UserError
 from waterscape.nn.batchnorm import GlobalBatchNorm2d
+from waterscape.nn.weights_file import read_tensors
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -69,12 +68,7 @@ def fill_resnet18(network: ResNet18, path: Path, option: str) -> None:
         UserError: no such file, none that can be read safely, or another network's.
     """
     told = f"{option} {path}"
-    if not path.is_file():
-        raise UserError(f"{told}: there is no such file")
-    try:
-        found = _tensors(path)
-    except Exception as error:  # whatever a damaged or a foreign file makes a reader raise
-        raise UserError(f"{told} cannot be read safely ({' '.join(str(error).split())[:80]})") from error
+    found = read_tensors(path, option)
     wanted = network.state_dict()
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # older files have none; never used
     wrong = [name for name in wanted if name not in counters and _shape(found.get(name)) != _shape(wanted[name])]
@@ -84,19 +78,6 @@ def fill_resnet18(network: ResNet18, path: Path, option: str) -> None:
             f"{len(wrong)} of {len(wanted) - len(counters)} tensors are missing or of another shape, such as {wrong[0]}"
         )
     network.load_state_dict({name: found.get(name, value) for name, value in wanted.items()})
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    """The file's tensors by name; within `state_dict`, and under `module.`, as the Places365 project wrote them."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an encoding, which only files written by Python 2 need
-        found = torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
-    found = found.get("state_dict", found)
-    return {name.removeprefix("module."): value for name, value in found.items()}
 
 
 def _shape(value: object) -> tuple[int, ...] | None:

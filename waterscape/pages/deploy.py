@@ -17,13 +17,13 @@ import tyro
 from waterscape.durable import write_text
 from waterscape.earthengine import agreement, comparison, deploy
 from waterscape.earthengine.deploy import Deployment, Region
-from waterscape.earthengine.exporter import Exporter
 from waterscape.earthengine.probe import check
-from waterscape.earthengine.tasks import Task, TaskList
 from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.sources.area import read_area
 from waterscape.sources.earthengine import EarthEngineError, connect, disconnect, explained
+from waterscape.sources.server_tasks.exporter import Exporter
+from waterscape.sources.server_tasks.task_list import Task, TaskList
 
 MOST_YEARS = 50
 LINE_SECONDS = 60.0

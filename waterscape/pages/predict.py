@@ -25,8 +25,9 @@ from waterscape.pages.film import SUFFIXES, check_film, save_film
 from waterscape.pages.samples import marks
 from waterscape.recipe import Input
 from waterscape.sheet import save_png, sheet
-from waterscape.sources.photo_file import GREY, PhotoError, as_jpeg, read
+from waterscape.sources.photo_file import GREY, PhotoError, as_jpeg, decode, read
 from waterscape.sources.place import locate
+from waterscape.sources.satellite.choosing import SERVICES, source_at_scale
 from waterscape.sources.tile_at import parse_place, tile_at
 from waterscape.training.exhibit import as_array
 
@@ -46,8 +47,9 @@ class Predict:
     """Satellite tiles as the run was trained on: red, green and blue of 8 bits, the same size and scale."""
     at: tuple[str, ...] = ()
     """LATITUDE,LONGITUDE … in degrees, whose tiles are cut from --source (with a minus first: --at=-3.5,12.1)."""
-    source: Path | None = None
-    """A GeoTIFF of any size and coordinate system, to cut the tiles of --at from."""
+    source: str | None = None
+    """Where the tiles of --at come from: a GeoTIFF of any size and coordinate system, earthengine (its project in
+    GOOGLE_CLOUD_PROJECT), or yandex (its key in YANDEX_APIKEY; its terms are told)."""
     metres_per_pixel: float | None = None
     """Of the tiles that the run was trained on, where its data did not tell."""
     animate: bool = False
@@ -141,8 +143,22 @@ def _tiles(options: Predict, usual: dict[str, Any]) -> Iterator[Tile | tuple[str
             raise UserError("the run's data did not tell the size of its tiles: pack it again with this version")
         latitude, longitude = parse_place(text)
         width, height = usual["pixels"]
-        cut = tile_at(options.source, latitude, longitude, (width, height), metres)
-        yield Tile(f"{latitude},{longitude}", as_jpeg(Image.fromarray(cut)))
+        yield Tile(f"{latitude},{longitude}", _tile_at(options.source, latitude, longitude, (width, height), metres))
+
+
+def _tile_at(source: str, latitude: float, longitude: float, pixels: tuple[int, int], metres: float) -> bytes:
+    """The tile around a point as JPEG, from a mosaic or from a service. Raises `UserError` where there is none."""
+    if source not in SERVICES:
+        return as_jpeg(Image.fromarray(tile_at(Path(source), latitude, longitude, pixels, metres)))
+    with source_at_scale(source, pixels, metres, latitude) as service:
+        print(f"{latitude},{longitude}: {service.name}, {service.licence}", file=sys.stderr)
+        tile = service.tile_at(latitude, longitude)
+    if abs(tile.metres_per_pixel / metres - 1) > SCALES_AGREE:
+        raise UserError(
+            f"{service.name} has {tile.metres_per_pixel:.3g} m per pixel at {latitude:g}° and the run was trained on "
+            f"{metres:g}: give a GeoTIFF or earthengine to --source"
+        )
+    return decode(tile.content).stored()
 
 
 def read_tile(path: Path, usual: dict[str, Any], metres_per_pixel: float | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""`waterscape shards check|info|plan|repair|index`: typed options in, the package called, what it found printed."""
+"""`waterscape shards check|info|plan|repair|index|forget`: options in, the package called, its findings printed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ from waterscape.options import parse
 
 LINE_SECONDS = 5.0
 MOST_SHOWN = 20  # samples left out by a repair
+
+
+def forget_verb(arguments: Sequence[str]) -> int:
+    """`waterscape shards forget DIR --owner ID`."""
+    from waterscape.pages import forget
+
+    return forget.forget_verb(arguments)
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "plan": plan_verb,
     "repair": repair_verb,
     "index": index_verb,
+    "forget": forget_verb,
 }
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shapely import MultiPolygon, Polygon
+    from shapely import Geometry, MultiPolygon
 
 MOST_BYTES = 256 << 20
 PLAIN = ("Polygon", "MultiPolygon")
+THIN = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,24 @@ def read_area(path: Path) -> Area:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a GeoJSON file") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: give the area as GeoJSON") from error
-    found = [(name, shape) for name, shape in _geometries(content, str(path))]
+    return area_of(content, str(path))
+
+
+def area_of(content: Any, name: str, *, mend: bool = False) -> Area:
+    """The union of all polygons in GeoJSON that was read already.
+
+    Args:
+        content: a geometry, a feature or a collection of either.
+        name: by which errors call it.
+        mend: whether lines and points are passed over and polygons that cross themselves are made valid, as outlines of
+            countries have them; else both are errors.
+
+    Raises `UserError`, which names what is wrong and in which feature.
+    """
+    found = list(_geometries(content, name, polygons_alone=not mend))
     if not found:
-        raise UserError(f"{path} holds no polygon: give the area as a Polygon or MultiPolygon")
-    return _joined([part for name, shape in found for part in _polygons(shape, name)], str(path))
+        raise UserError(f"{name} holds no polygon: give the area as a Polygon or MultiPolygon")
+    return joined([part for where, shape in found for part in _polygons(shape, where, mend=mend)], name)
 
 
 def box_area(south: float, west: float, north: float, east: float) -> Area:
@@ -79,27 +94,28 @@ def box_area(south: float, west: float, north: float, east: float) -> Area:
     east += 360 if east < west else 0
     if east - west > 360:
         raise UserError(f"{words} goes around the Earth more than once")
-    return _joined([shapely.box(west, south, east, north)], words)
+    return joined([shapely.box(west, south, east, north)], words)
 
 
-def _geometries(content: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _geometries(content: Any, name: str, *, polygons_alone: bool = True) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The polygons in whatever GeoJSON holds, each with the place to name where it is at fault."""
     kind = content.get("type") if isinstance(content, dict) else None
     inner = {"FeatureCollection": "features", "GeometryCollection": "geometries"}.get(str(kind))
     if inner and isinstance(content.get(inner), list):
         for number, part in enumerate(content[inner], 1):
-            yield from _geometries(part, f"{name}, {inner[:-1] if inner[0] == 'f' else 'geometry'} {number}")
+            where = f"{name}, {inner[:-1] if inner[0] == 'f' else 'geometry'} {number}"
+            yield from _geometries(part, where, polygons_alone=polygons_alone)
     elif kind == "Feature" and isinstance(content.get("geometry", ""), dict | None):
         if content["geometry"] is not None:  # RFC 7946, 3.2: a feature without a place
-            yield from _geometries(content["geometry"], name)
+            yield from _geometries(content["geometry"], name, polygons_alone=polygons_alone)
     elif kind in PLAIN and isinstance(content.get("coordinates"), list):
         yield name, content
-    else:
+    elif polygons_alone or kind not in THIN:
         found = "nothing that GeoJSON knows" if kind is None else f"a {kind}"
         raise UserError(f"{name} is {found}: an area is made of Polygon and MultiPolygon")
 
 
-def _polygons(shape: Mapping[str, Any], name: str) -> Iterator[Polygon]:
+def _polygons(shape: Mapping[str, Any], name: str, *, mend: bool = False) -> Iterator[Geometry]:
     """The polygons of a geometry, longitudes without jumps. Raises `UserError`."""
     import shapely
 
@@ -110,6 +126,9 @@ def _polygons(shape: Mapping[str, Any], name: str) -> Iterator[Polygon]:
         shell, *holes = [_ring(ring, name) for ring in rings]
         middle = (min(x for x, _ in shell) + max(x for x, _ in shell)) / 2
         polygon = shapely.Polygon(shell, [_moved_near(hole, middle) for hole in holes])
+        if mend:
+            yield shapely.make_valid(polygon)
+            continue
         if not polygon.is_valid or polygon.area == 0:
             raise UserError(f"{name} is no valid polygon: {shapely.is_valid_reason(polygon)}; mend it")
         yield polygon
@@ -146,8 +165,11 @@ def _moved_near(ring: list[tuple[float, float]], middle: float) -> list[tuple[fl
     return [(x + 360 * turns, y) for x, y in ring]
 
 
-def _joined(polygons: list[Polygon], name: str) -> Area:
-    """Their union, cut at the antimeridian."""
+def joined(polygons: Sequence[Geometry], name: str) -> Area:
+    """The union of polygons whose longitudes may lie beyond ±180, cut at the antimeridian.
+
+    Raises `UserError`, which calls them by `name`, where they have no area.
+    """
     import shapely
     from shapely.affinity import translate
 

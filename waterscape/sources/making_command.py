@@ -47,6 +47,9 @@ class Way:
     """Make the set of all parts, given the same sources and options. It is the one that is packed without parts."""
     processes: int = os.cpu_count() or 1
     """How many processes share the work. What is written does not depend on it."""
+    scratch: Path | None = None
+    """Where a set for an --out behind a URL is made before it is sent there: a folder that all machines share where it
+    is made in parts. Left out: a temporary one."""
 
     def check(self) -> None:
         """Raise `UserError` for what excludes another."""

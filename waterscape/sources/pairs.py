@@ -102,6 +102,14 @@ class Pairs:
         """Samples in one shard file."""
         return self.options.sharing.samples_per_shard
 
+    def announcement(self) -> str:
+        """What is about to be done."""
+        return f"{self.photos.count:,} files of photos and {self.tiles.count:,} of tiles are to be read"
+
+    def outlook(self) -> str:
+        """What would be read."""
+        return f"{self.photos.count} files of photos and {self.tiles.count} of tiles would be read, and joined"
+
     def plan(self) -> dict[str, Any]:
         """On what all parts must agree."""
         both = {"photos": self.photos, "satellite": self.tiles}

@@ -54,6 +54,8 @@ class Tally:
 
 def plain(text: str) -> str:
     """Without what would break a line of a table, or could not be written as UTF-8."""
+    if text.isascii() and text.isprintable():
+        return text
     whole = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
     return whole.encode("utf-8", "backslashreplace").decode()
 

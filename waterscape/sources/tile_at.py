@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,26 @@ import numpy as np
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 COLOURS = 3
+LEAST_COVERED = 0.995
+"""Share of a tile that the mosaic must have: single dark pixels are nodata in many a one, whose nodata is 0."""
+
+
+class OutsideError(UserError):
+    """The point lies outside of the mosaic."""
+
+
+class HoleError(UserError):
+    """A part of the tile lies outside of the mosaic, or where it has no data; `share` of it is there."""
+
+    def __init__(self, words: str, share: float) -> None:
+        super().__init__(words)
+        self.share = share
 
 
 def parse_place(text: str) -> tuple[float, float]:
@@ -40,11 +56,9 @@ def tile_at(
     """The tile (H W 3) of `pixels` (width, height) whose middle is the point.
 
     Raises:
-        UserError: no GeoTIFF with a coordinate system, or not of three bands of 8 bits; the point or a part of the tile
-            lies outside of it, or where it has no data.
+        UserError: no GeoTIFF with a coordinate system, or not of three bands of 8 bits.
+        OutsideError, HoleError: the point or a part of the tile lies outside of it, or where it has no data.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.transform import Affine
     from rasterio.vrt import WarpedVRT
     from rasterio.warp import Resampling
@@ -54,6 +68,29 @@ def tile_at(
     target = Affine(
         metres_per_pixel, 0, -width / 2 * metres_per_pixel, 0, -metres_per_pixel, height / 2 * metres_per_pixel
     )
+    with opened(source) as dataset:
+        _check_inside(source, dataset, latitude, longitude)
+        asked: dict[str, Any] = {"transform": target, "width": width, "height": height}
+        alpha = dataset.count == COLOURS and dataset.nodata is None
+        with WarpedVRT(dataset, crs=local, resampling=Resampling.bilinear, add_alpha=alpha, **asked) as warped:
+            tile: NDArray[np.uint8] = warped.read((1, 2, 3))
+            covered = warped.dataset_mask() > 0
+    if covered.mean() < LEAST_COVERED:
+        metres = f"{width * metres_per_pixel:.0f} × {height * metres_per_pixel:.0f} m"
+        raise HoleError(
+            f"{source} holds only {100 * covered.mean():.1f} % of the tile of {metres} around {latitude},{longitude}: "
+            "choose a point further inside, or a larger mosaic",
+            float(covered.mean()),
+        )
+    return np.ascontiguousarray(tile.transpose(1, 2, 0))
+
+
+@contextmanager
+def opened(source: Path) -> Iterator[Any]:
+    """A mosaic's dataset. Raises `UserError`: no GeoTIFF with a coordinate system, or not of three bands of 8 bits."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
     if not source.is_file():
         raise UserError(f"--source {source}: there is no such file")
     try:
@@ -61,21 +98,9 @@ def tile_at(
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(source) as dataset:
                 _check(source, dataset)
-                _check_inside(source, dataset, latitude, longitude)
-                asked: dict[str, Any] = {"transform": target, "width": width, "height": height}
-                alpha = dataset.count == COLOURS and dataset.nodata is None
-                with WarpedVRT(dataset, crs=local, resampling=Resampling.bilinear, add_alpha=alpha, **asked) as warped:
-                    tile: NDArray[np.uint8] = warped.read((1, 2, 3))
-                    covered = warped.dataset_mask() > 0
+                yield dataset
     except RasterioError as error:
         raise UserError(f"--source {source} cannot be read ({' '.join(str(error).split())[:100]})") from error
-    if not covered.all():
-        metres = f"{width * metres_per_pixel:.0f} × {height * metres_per_pixel:.0f} m"
-        raise UserError(
-            f"{source} holds only {100 * covered.mean():.0f} % of the tile of {metres} around {latitude},{longitude}: "
-            "choose a point further inside, or a larger mosaic"
-        )
-    return np.ascontiguousarray(tile.transpose(1, 2, 0))
 
 
 def _check(source: Path, dataset: Any) -> None:
@@ -100,7 +125,7 @@ def _check_inside(source: Path, dataset: Any, latitude: float, longitude: float)
         return
     back = Transformer.from_crs(dataset.crs.to_wkt(), "EPSG:4326", always_xy=True)
     west, south, east, north = back.transform_bounds(*dataset.bounds)
-    raise UserError(
+    raise OutsideError(
         f"{latitude},{longitude} lies outside of {source}, which reaches from {south:.4f},{west:.4f} to "
         f"{north:.4f},{east:.4f} (latitude,longitude)"
     )

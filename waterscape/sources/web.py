@@ -23,7 +23,7 @@ from waterscape.data.http_manners import MOST_REDIRECTS, REDIRECTS, TRANSIENT, R
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx
 
@@ -77,6 +77,9 @@ class Answer:
 class WebError(UserError):
     """A request that came to nothing; the message names the host, the attempts and the last reason, no secrets."""
 
+    final: bool = False
+    """Whether it would come to nothing another time too: too long, led astray, no address of the web."""
+
 
 class _AgainError(Exception):
     """An attempt that failed, though the next one may succeed."""
@@ -113,9 +116,11 @@ class _Host:
 class Web:
     """A client for one kind of servers. Safe to use from many threads."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, may_answer: Callable[[str], bool] = lambda _: True) -> None:
+        """With its limits; `may_answer` says of an IP address that answers whether it is listened to."""
         import httpx
 
+        self._may_answer = may_answer
         self.limits = limits or Limits()
         seconds = self.limits.silent_seconds
         self._client = httpx.Client(
@@ -168,7 +173,9 @@ class Web:
         except (_AgainError, _NeverError, RedirectError) as error:
             reason = _without_secrets(" ".join(str(error).split()), headers, url)
             attempts = f"{tried} attempts, the last: " if tried > 1 else ""
-            raise WebError(f"{redact(url)}: {attempts}{reason}") from None
+            failure = WebError(f"{redact(url)}: {attempts}{reason}")
+            failure.final = not isinstance(error, _AgainError)
+            raise failure from None
         assert answer is not None
         return answer
 
@@ -184,6 +191,9 @@ class Web:
                 raise _AgainError("it was given up")
             try:
                 with self._client.stream(method, url, headers=dict(headers), content=content) as response:
+                    peer = response.extensions["network_stream"].get_extra_info("server_addr")
+                    if peer and not self._may_answer(str(peer[0])):
+                        raise _NeverError(f"{peer[0]} answers, which is no address for that")
                     if response.status_code not in REDIRECTS:
                         return self._judged(host, self._read(response))
                     url = redirected(url, response.headers.get("location", ""))

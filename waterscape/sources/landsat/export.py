@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from waterscape.durable import Lines
@@ -14,9 +12,10 @@ from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import COLLECTION, LABEL, composite
 from waterscape.sources.landsat.export_folder import EMPTY, SOFTWARE, Folder
 from waterscape.sources.landsat.export_tile import NODATA, TileError, clear_share, tile_bands, write_tile
+from waterscape.sources.requests_at_once import in_any_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from waterscape.sources.landsat.grid import GridTile
@@ -65,7 +64,7 @@ def export(tiles: Sequence[GridTile], year: int, folder: Folder, at_once: int) -
         EarthEngineError: access is refused, or the service is out of reach. What was written stays.
     """
     outcome, in_a_row = Outcome(), 0
-    results = _in_any_order(tiles, lambda tile: _export_tile(tile, year, folder.path), at_once)
+    results = in_any_order(tiles, lambda tile: _export_tile(tile, year, folder.path), at_once, EarthEngineError)
     with closing(results), closing(Lines(folder.path / EMPTY)) as empty:
         for tile, result in results:
             in_a_row = in_a_row + 1 if isinstance(result, UnreachableError) else 0  # others are the tile's own
@@ -85,40 +84,6 @@ def export(tiles: Sequence[GridTile], year: int, folder: Folder, at_once: int) -
                 empty.write(f"{tile.key}\n")
                 empty.sync()
             yield outcome
-
-
-def _in_any_order(
-    tiles: Sequence[GridTile], function: Callable[[GridTile], bool], threads: int
-) -> Generator[tuple[GridTile, bool | EarthEngineError], None, None]:
-    """Each tile with what `function` returns of it or raises, as they come.
-
-    Left early, what is under way is abandoned with the program (the threads are daemons), as if it were killed: a
-    request may take minutes, and nothing is ever half written.
-    """
-    rest, lock, stop = iter(tiles), threading.Lock(), threading.Event()
-    results: SimpleQueue[tuple[GridTile, bool | BaseException]] = SimpleQueue()
-
-    def work() -> None:
-        while not stop.is_set():
-            with lock:
-                tile = next(rest, None)
-            if tile is None:
-                return
-            try:
-                results.put((tile, function(tile)))
-            except BaseException as error:
-                results.put((tile, error))
-
-    for number in range(min(threads, len(tiles))):
-        threading.Thread(target=work, name=f"exporting-{number}", daemon=True).start()
-    try:
-        for _ in tiles:
-            tile, result = results.get()
-            if isinstance(result, BaseException) and not isinstance(result, EarthEngineError):
-                raise result
-            yield tile, result
-    finally:
-        stop.set()
 
 
 def _export_tile(tile: GridTile, year: int, folder: Path) -> bool:

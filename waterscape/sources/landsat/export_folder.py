@@ -9,18 +9,17 @@ empty.txt      the keys of tiles that no scene saw clearly, so that they are not
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from waterscape.durable import write_text
-from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import COLLECTION, LABEL
 from waterscape.sources.landsat.export_tile import is_whole
 from waterscape.sources.landsat.grid import PIXELS
+from waterscape.sources.planned_folder import check_plan, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,19 +61,7 @@ class Folder:
 
     def check(self, plan: Plan) -> None:
         """Raises `UserError` where the folder is for something else, or is not ours."""
-        file = self.path / "plan.json"
-        if not file.exists():
-            if self.path.exists() and (not self.path.is_dir() or _holds_others(self.path)):
-                raise UserError(f"{self.path} stands already and is no export: give --out another folder")
-            return
-        try:
-            stands = dict(json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{file} is damaged: give --out another folder") from error
-        wanted = json.loads(json.dumps(asdict(plan)))
-        other = [name.replace("_sha256", "") for name in wanted if stands.get(name) != wanted[name]]
-        if other:
-            raise UserError(f"{self.path} is for another export ({', '.join(other)} differ): give --out another folder")
+        check_plan(self.path, asdict(plan))
 
     def begin(self, plan: Plan, area: Area) -> None:
         """Make the folder, or take it up where it was left."""
@@ -82,9 +69,7 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "plan.json", json.dumps({**asdict(plan), "software": SOFTWARE}, indent=1) + "\n")
         write_text(self.path / "area.geojson", json.dumps(area.geojson()) + "\n")
-        for left in self.path.glob(".partial-*"):
-            if not _runs(left.name.split("-")[1]):
-                left.unlink(missing_ok=True)
+        sweep(self.path)
 
     def left_of(self, tiles: Sequence[GridTile]) -> list[GridTile]:
         """Those of the tiles that are neither there nor known to be empty."""
@@ -92,19 +77,3 @@ class Folder:
         with suppress(FileNotFoundError):
             empty.update((self.path / EMPTY).read_text().split("\n"))
         return [tile for tile in tiles if tile.key not in empty and not is_whole(self.path / f"{tile.key}.tif", tile)]
-
-
-def _holds_others(folder: Path) -> bool:
-    """Whether there is more than `replacing` leaves where it is killed at the first file."""
-    return any(not path.name.startswith(".partial-") for path in folder.iterdir())
-
-
-def _runs(number: str) -> bool:
-    """Whether a process of that number runs on this machine."""
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -53,6 +53,11 @@ class Ledger:
         """What a row says of a file: relative to the ledger's folder, so that both may be moved together."""
         return Path(os.path.relpath(path.absolute(), self.path.absolute().parent)).as_posix()
 
+    @property
+    def identity(self) -> str:
+        """By which a ledger and its parts are known again, wherever they lie."""
+        return self._digest("ledger")[:16]
+
     # requests
 
     def request(self, key: str) -> Request | None:
@@ -83,11 +88,16 @@ class Ledger:
                     self._put("photos", photo, how="INSERT OR IGNORE")
             return self._changes - before
 
-    def update(self, photo: Photo) -> None:
-        """Replace what is known of a photo: its state, its file. One that is not there (any more) stays away."""
+    def update(self, photo: Photo) -> bool:
+        """Replace what is known of a photo: its state, its file. Returns whether it is there.
+
+        One that is not (any more) stays away: whoever has just fetched its file removes that again.
+        """
         names, values = _columns(Photo)
         to = ", ".join(f"{name} = ?" for name in names)
-        self._do(f"UPDATE photos SET {to} WHERE key = ?", [*map(_cell, values(photo)), photo.key])  # noqa: S608
+        with self._lock:
+            cells = [*map(_cell, values(photo)), photo.key]
+            return self._connection.execute(f"UPDATE photos SET {to} WHERE key = ?", cells).rowcount > 0  # noqa: S608
 
     def photo(self, key: str) -> Photo | None:
         """The photo of a name, or None."""
@@ -106,6 +116,11 @@ class Ledger:
         wanted = {condition: value for condition, value in wanted.items() if value}
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         return self._rows(Photo, f"SELECT * FROM photos {where} ORDER BY key", [*wanted.values()])  # noqa: S608
+
+    def kept_places(self) -> list[tuple[str, float | None, float | None]]:
+        """Key, latitude and longitude of the photos that are fetched and kept, in the order of their keys."""
+        kept = "state = 'fetched' AND (SELECT verdict FROM standing WHERE photo = key) = 'keep'"
+        return self._all(f"SELECT key, latitude, longitude FROM photos WHERE {kept} ORDER BY key")  # noqa: S608
 
     def count(self) -> Counter[str]:
         """How many photos are in each state."""
@@ -155,19 +170,27 @@ class Ledger:
             Tile, "SELECT * FROM tiles WHERE (? IS NULL OR source = ?) ORDER BY photo, source", (source, source)
         )
 
+    def tile_states(self) -> list[tuple[str, str, str, str, str, str | None]]:
+        """Photo, source, state, reason and file of all tiles, and what their facts say of a `plan`, as JSON."""
+        return self._all("SELECT photo, source, state, reason, file, json_extract(facts, '$.plan') FROM tiles")
+
     # people
 
     def is_forgotten(self, source: str, owner: str) -> bool:
         """Whether an owner asked to be forgotten: nothing of theirs is noted again."""
-        return bool(self._one("SELECT count(*) FROM tombstones WHERE digest = ?", (self._tombstone(source, owner),)))
+        return bool(self._one("SELECT count(*) FROM tombstones WHERE digest = ?", (self.tombstone(source, owner),)))
 
     def photos_of(self, source: str, owner: str) -> list[Photo]:
         """All photos of an owner."""
         return list(self._rows(Photo, "SELECT * FROM photos WHERE source = ? AND owner = ?", (source, owner)))
 
+    def tombstone(self, source: str, owner: str) -> str:
+        """What stands for an owner who is forgotten."""
+        return self._digest("owner", source, owner)
+
     def bury(self, source: str, owner: str) -> None:
         """Leave a tombstone, from which nobody can tell the owner without this ledger's salt."""
-        self._do("INSERT OR IGNORE INTO tombstones VALUES (?)", (self._tombstone(source, owner),))
+        self._do("INSERT OR IGNORE INTO tombstones VALUES (?)", (self.tombstone(source, owner),))
 
     def remove_photos_of(self, source: str, owner: str) -> None:
         """Remove an owner's photos with all decisions and tiles, from the file's free pages too."""
@@ -185,14 +208,14 @@ class Ledger:
         return part
 
     def merge(self, part: Ledger) -> None:
-        """Take over what a part has noted, all or nothing; what both know, as the part has it."""
+        """Take over what a part has noted, all or nothing; what both know as the part has it, unless it only found."""
         with self.transaction():
             self._many("INSERT OR IGNORE INTO tombstones VALUES (?)", part._all("SELECT digest FROM tombstones"))
             for request in part.requests():
                 self._put("requests", request)
             for photo in part.photos():
-                self.add([photo])
-                self.update(photo)
+                if not self.add([photo]) and photo.state != "found":
+                    self.update(photo)
             self.decide(decision for decision in part.decisions() if self.photo(decision.photo))
             for tile in part.tiles():
                 if self.photo(tile.photo):
@@ -233,9 +256,6 @@ class Ledger:
     def _changes(self) -> int:
         return self._connection.total_changes
 
-    def _tombstone(self, source: str, owner: str) -> str:
-        return self._digest("owner", source, owner)
-
     def _digest(self, *words: str) -> str:
         return hmac.new(self._salt, "\0".join(words).encode(), hashlib.sha256).hexdigest()
 
@@ -268,7 +288,7 @@ class Ledger:
             names, rows = [column[0] for column in cursor.description], cursor.fetchall()
         for row in rows:
             named = dict(zip(names, row, strict=True))
-            named["facts"] = json.loads(named["facts"])
+            named["facts"] = {} if named["facts"] == "{}" else json.loads(named["facts"])
             yield kind(**named)
 
 

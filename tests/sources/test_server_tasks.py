@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from loopback_earthengine import Assumptions, Fault, Raster, serve
 
-from waterscape.earthengine.exporter import Exporter
-from waterscape.earthengine.tasks import Export, Task, TaskList
 from waterscape.errors import UserError
 from waterscape.sources.earthengine import EarthEngineError
+from waterscape.sources.server_tasks.exporter import Exporter
+from waterscape.sources.server_tasks.task_list import Export, Task, TaskList
 
 FOLDER = "projects/demo-water/assets/made"
 

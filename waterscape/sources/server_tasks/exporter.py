@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from waterscape.earthengine.tasks import Export, Task, TaskList
 from waterscape.sources.earthengine import EarthEngineError, explained
+from waterscape.sources.server_tasks.task_list import Task, TaskList, Wanted, found_or_none
 
 MOST_QUEUED = 3000
 """Tasks of a project that may wait or run (developers.google.com/earth-engine/guides/usage)."""
@@ -51,7 +51,7 @@ class Exporter:
         self.idle = idle
         self._tried: Counter[str] = Counter()
 
-    def run(self, exports: Sequence[Export], existing: set[str], *, wait: bool = True) -> Iterator[Task]:
+    def run(self, exports: Sequence[Wanted], existing: set[str], *, wait: bool = True) -> Iterator[Task]:
         """Yields each task whenever something became of it.
 
         Args:
@@ -62,13 +62,13 @@ class Exporter:
         Raises:
             EarthEngineError: access is refused, or the service cannot be reached; all that was started is on the list.
         """
-        for task in map(self._known, exports):
+        for task in map(self.known, exports):
             gone = task.state == "SUCCEEDED" and task.asset not in existing  # somebody deleted it
             if gone or task.state in ("FAILED", "CANCELLED", "refused"):  # of an earlier run: this one tries anew
                 task.state = "absent"
-        waiting = [export for export in exports if not self._known(export).ended]
+        waiting = [export for export in exports if not self.known(export).ended]
         yield from self._skipped(waiting, existing)
-        waiting = [export for export in waiting if not self._known(export).ended]
+        waiting = [export for export in waiting if not self.known(export).ended]
         operations, pause = self._operations(), self.first_pause
         yield from self._adopt(waiting, operations)
         while True:
@@ -77,15 +77,15 @@ class Exporter:
             for export in waiting:
                 if self._running() + foreign >= self.most_queued:
                     break
-                task = self._known(export)
+                task = self.known(export)
                 if task.state in ("absent", "intended"):
                     begun = self._start(export, task)
                     if begun is None:
                         break  # the queue is full: look again later
                     started = True
                     yield begun
-            waiting = [export for export in waiting if not self._known(export).ended]
-            if not waiting or (not wait and not any(self._known(e).state in ("absent", "intended") for e in waiting)):
+            waiting = [export for export in waiting if not self.known(export).ended]
+            if not waiting or (not wait and not any(self.known(e).state in ("absent", "intended") for e in waiting)):
                 return
             time.sleep(pause)
             operations = self._operations()
@@ -93,9 +93,10 @@ class Exporter:
             yield from changed
             pause = self.first_pause if changed or started else min(2 * pause, LONGEST_PAUSE)
             if not changed:
-                self.idle(Counter(self._known(export).state for export in exports))
+                self.idle(Counter(self.known(export).state for export in exports))
 
-    def _known(self, export: Export) -> Task:
+    def known(self, export: Wanted) -> Task:
+        """What is known of an export, `absent` at first."""
         return self.tasks.tasks.setdefault(export.name, Task(export.name, export.asset))
 
     def _running(self) -> int:
@@ -110,9 +111,9 @@ class Exporter:
             if name not in ours
         )
 
-    def _skipped(self, exports: Sequence[Export], existing: set[str]) -> Iterator[Task]:
+    def _skipped(self, exports: Sequence[Wanted], existing: set[str]) -> Iterator[Task]:
         for export in exports:
-            task = self._known(export)
+            task = self.known(export)
             if task.state == "absent" and export.asset in existing and not export.overwrite:
                 task.state, task.reason = "skipped", "the asset exists"
                 yield task  # not written down: with --overwrite, or once it is deleted, the same command exports it
@@ -123,16 +124,16 @@ class Exporter:
         with explained("listing the tasks"):
             return {operation["name"]: operation for operation in ee.data.listOperations()}
 
-    def _adopt(self, exports: Sequence[Export], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+    def _adopt(self, exports: Sequence[Wanted], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
         """Tasks that were asked for by a program that ended before it was answered."""
         by_description = {each.get("metadata", {}).get("description", ""): name for name, each in operations.items()}
         for export in exports:
-            task = self._known(export)
+            task = self.known(export)
             if task.state == "intended" and (name := by_description.get(_description(task))):
                 yield self._begun(task, name)
         yield from self._look(exports, operations)
 
-    def _start(self, export: Export, task: Task) -> Task | None:
+    def _start(self, export: Wanted, task: Task) -> Task | None:
         """Ask for a task; None where the queue is full."""
         import ee
 
@@ -142,17 +143,7 @@ class Exporter:
             task.request = request_id(self.seed, task)
             task.state = "intended"
             self.tasks.put(task)
-        made = ee.batch.Export.image.toAsset(
-            image=export.image(),
-            description=_description(task),
-            assetId=export.asset,
-            region=export.region(),
-            crs=export.crs,
-            crsTransform=list(export.transform),
-            maxPixels=int(1e10),
-            pyramidingPolicy=dict(export.pyramids),
-            overwrite=export.overwrite,
-        )
+        made = export.task(_description(task))
         try:
             with explained(f"starting {task.name}"):
                 operation = ee.data.exportImage(task.request, dict(made.config or {}))
@@ -181,21 +172,22 @@ class Exporter:
         self.tasks.put(task)
         return task
 
-    def _look(self, exports: Sequence[Export], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+    def _look(self, exports: Sequence[Wanted], operations: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
         """What became of those that were started."""
         import ee
 
         for export in exports:
-            task = self._known(export)
+            task = self.known(export)
             if task.state not in RUNS:
                 continue
             operation = operations.get(task.operation)
             if operation is None:
                 with explained(f"asking for {task.name}"):
-                    operation = _found(ee.data.getOperation, task.operation)
+                    operation = found_or_none(ee.data.getOperation, task.operation)
             if operation is None:
                 operation = self._forgotten(export)
             facts = operation.get("metadata", {})
+            task.progress = float(facts.get("progress") or 0.0)
             state = facts.get("state", task.state)
             if state == task.state:
                 continue
@@ -207,15 +199,12 @@ class Exporter:
             self.tasks.put(task)
             yield task
 
-    def _forgotten(self, export: Export) -> Mapping[str, Any]:
-        """What became of a task that the service has forgotten, told by its asset, as an operation would tell it.
-
-        An asset that was to be overwritten tells nothing: it may be the old one.
-        """
-        import ee
-
+    def _forgotten(self, export: Wanted) -> Mapping[str, Any]:
+        """What became of a task that the service has forgotten, told by what it made, as an operation would tell it."""
         with explained(f"looking for {export.asset}"):
-            made = not export.overwrite and _found(ee.data.getAsset, export.asset) is not None
+            made = export.made()
+        if made is None:
+            return {"metadata": {"state": "FORGOTTEN"}, "error": {"message": f"{FORGOTTEN}: {export.to_look_after}"}}
         if made:
             return {"metadata": {"state": "SUCCEEDED"}}
         return {"metadata": {"state": "FAILED"}, "error": {"message": FORGOTTEN}}
@@ -227,15 +216,3 @@ def _description(task: Task) -> str:
     Letters, numbers, - and _, no spaces, 100 at most (developers.google.com/earth-engine/apidocs/export-image-toasset).
     """
     return f"waterscape_{task.name[:60]}_{task.request[:13]}"
-
-
-def _found(ask: Callable[[str], Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
-    """What the service says about a name; None where it knows none such. Raises what the client raises."""
-    import ee
-
-    try:
-        return ask(name)
-    except ee.EEException as error:
-        if "not found" in str(error).lower() or "not exist" in str(error):
-            return None
-        raise

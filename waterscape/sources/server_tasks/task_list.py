@@ -11,13 +11,39 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from waterscape.durable import Lines
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
     import ee
+
+
+class Wanted(Protocol):
+    """Something that a task on the servers is to make."""
+
+    @property
+    def name(self) -> str:
+        """By which the list knows it."""
+
+    @property
+    def asset(self) -> str:
+        """Where it is put: an asset's name, or a folder and the beginning of its files' names."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether what stands there is replaced."""
+
+    @property
+    def to_look_after(self) -> str:
+        """What a person is told to do where nobody knows what became of it."""
+
+    def task(self, description: str) -> ee.batch.Task:
+        """The task, not started."""
+
+    def made(self) -> bool | None:
+        """Whether it is there; None: that cannot be told. Raises what the client raises."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +58,30 @@ class Export:
     transform: tuple[float, ...]
     overwrite: bool = False
     pyramids: Mapping[str, str] = field(default_factory=dict)
+    to_look_after: str = ""
+
+    def task(self, description: str) -> ee.batch.Task:
+        """The task, not started."""
+        import ee
+
+        made: ee.batch.Task = ee.batch.Export.image.toAsset(
+            image=self.image(),
+            description=description,
+            assetId=self.asset,
+            region=self.region(),
+            crs=self.crs,
+            crsTransform=list(self.transform),
+            maxPixels=int(1e10),
+            pyramidingPolicy=dict(self.pyramids),
+            overwrite=self.overwrite,
+        )
+        return made
+
+    def made(self) -> bool:
+        """Whether the asset is there; one that was to be overwritten tells nothing: it may be the old one."""
+        import ee
+
+        return not self.overwrite and found_or_none(ee.data.getAsset, self.asset) is not None
 
 
 @dataclass
@@ -41,17 +91,20 @@ class Task:
     name: str
     asset: str
     state: str = "absent"
-    """absent, skipped, intended, refused, or Earth Engine's word: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED."""
+    """absent, skipped, intended, refused, FORGOTTEN (looked for, and nobody knows it), or Earth Engine's word: PENDING,
+    RUNNING, SUCCEEDED, FAILED, CANCELLED."""
     attempt: int = 0
     request: str = ""
     operation: str = ""
     reason: str = ""
     eecu_seconds: float | None = None
+    progress: float = 0.0
+    """0 to 1, as the service told last."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
-        return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "refused")
+        return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "refused", "FORGOTTEN")
 
 
 class TaskList:
@@ -92,3 +145,15 @@ class TaskList:
     def close(self) -> None:
         """Write no more."""
         self._lines.close()
+
+
+def found_or_none(ask: Callable[[str], Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    """What the service says about a name; None where it knows none such. Raises what the client raises."""
+    import ee
+
+    try:
+        return ask(name)
+    except ee.EEException as error:
+        if "not found" in str(error).lower() or "not exist" in str(error):
+            return None
+        raise

@@ -1,0 +1,143 @@
+"""B7: a folder of photos → shards, against `img2dataset` that has the same photos from a loopback server.
+
+Ours: `pack_scenes`, from the folder to a whole set under its name: two readings of every photo, decoding, fingerprints
+and near duplicates, split, crc32, sha256, index, contact sheet, fsync; all processes started and ended. Peer:
+`img2dataset` into WebDataset tars, as many processes, no resizing, JPEG kept as it is after decoding (`skip_reencode`),
+as ours does it; its time is what it states itself, from its first download to its last shard, without its start and
+end. Its server is a process of ours on the same cores: reading over HTTP is part of what is compared, since that is
+what `img2dataset` does; a second figure (`-undecoded`) has it decode nothing. Photos are synthetic, 640 × 480.
+
+Limit, in the notes: decoding and encoding the photos alone, in as many processes as there are cores.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import shutil
+import socketserver
+import tempfile
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.figure import Figure, note
+from benchmarks.peers import PeerProcess
+from benchmarks.photos import make_photo
+from benchmarks.turns import ratio, take_turns
+from waterscape.sources import making
+from waterscape.sources.photo_set import Sharing
+from waterscape.sources.scenes import Classes, Scenes
+
+PHOTOS = 8192
+MADE = 96  # different ones
+ROUNDS = 7
+CORES = len(os.sched_getaffinity(0))
+
+
+def figures() -> Iterator[Figure]:
+    """Ratios to the peer."""
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+        photos = write_folder(here / "photos")
+        server = Server(here / "photos")
+        peers = {
+            "img2dataset": PeerProcess("img2dataset", server.urls, here / "peer", CORES, "decoded"),
+            "img2dataset-undecoded": PeerProcess("img2dataset", server.urls, here / "peer-2", CORES, "undecoded"),
+        }
+        rates = take_turns("B7", {"ours": Ours(here), **peers, "decode + encode alone": Limit(photos)}, ROUNDS)
+        for peer in peers.values():
+            peer.close()
+        server.close()
+        for name in peers:
+            yield Figure("B7", name, ratio(rates, "ours", name), ">=", 1.5)
+
+
+def write_folder(root: Path) -> list[bytes]:
+    """Photos in two classes; returns the different ones."""
+    random = np.random.default_rng(0)
+    photos = [make_photo(random) for _ in range(MADE)]
+    for number in range(PHOTOS):
+        path = root / ("lake" if number % 2 else "field") / f"{number:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photos[number % MADE] + number.to_bytes(4, "big"))  # no two files alike
+    return photos
+
+
+class Ours:
+    """Photos a second of a whole packing."""
+
+    def __init__(self, here: Path) -> None:
+        self.photos, self.out = here / "photos", here / "shards"
+
+    def __call__(self) -> float:
+        """One turn."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        began = time.perf_counter()
+        options = Classes(sharing=Sharing(samples_per_shard=512))
+        making.pack(Scenes.find((self.photos,), self.out, options), self.out, processes=CORES)
+        return PHOTOS / (time.perf_counter() - began)
+
+
+class Limit:
+    """Photos a second that all cores decode and encode, if that is all there is to do."""
+
+    def __init__(self, photos: list[bytes]) -> None:
+        self.pool = multiprocessing.get_context("fork").Pool(CORES)
+        self.photos = photos * 4
+
+    def __call__(self) -> float:
+        """One turn."""
+        began = time.perf_counter()
+        for _ in self.pool.imap_unordered(decode_and_encode, self.photos, chunksize=16):
+            pass
+        return len(self.photos) / (time.perf_counter() - began)
+
+
+def decode_and_encode(photo: bytes) -> int:
+    """As a packer would that trusts no file's bytes."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(photo)) as image:
+        image.save(stream, "JPEG", quality=95)
+    return stream.tell()
+
+
+class Server:
+    """The photos by HTTP, from a process of its own that holds them in memory; `urls`: a list of them, as a file."""
+
+    def __init__(self, root: Path) -> None:
+        content = {f"/{path.relative_to(root)}": path.read_bytes() for path in sorted(root.rglob("*.jpg"))}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = content[self.path]
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Many(socketserver.ThreadingTCPServer):
+            request_queue_size, daemon_threads = 512, True
+
+        server = Many(("127.0.0.1", 0), Handler)
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        self.urls = root.parent / "urls.txt"
+        self.urls.write_text("".join(f"{address}{name}\n" for name in content))
+        self.process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+        self.process.start()
+        server.socket.close()
+        note(
+            f"B7 {np.mean([len(body) for body in content.values()]) / 1024:.0f} KiB a synthetic photo, {PHOTOS} of them"
+        )
+
+    def close(self) -> None:
+        """End it."""
+        self.process.terminate()

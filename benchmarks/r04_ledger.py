@@ -1,0 +1,49 @@
+"""R4: seconds until a tool that collects photos has started and answered, where its ledger has 100 000 photos.
+
+Each is a process of its own, from nothing to its end, with what the kernel holds of the ledger's file; the review page
+to its first answer over HTTP. The median of the rounds counts. The ledger is synthetic; its files are not there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.figure import Figure, note
+from benchmarks.ledgers import write_ledger
+
+PHOTOS = 100_000
+ROUNDS = 7
+ROOT = Path(__file__).parent.parent
+PAIRS = ("--ledger", "photos.db", "--out", "pairs")
+BOX = ("--box", "53.81,36.58,58.69,40.42", "--since", "2021-01-19", "--ledger", "photos.db", "--out", "photos")
+TOOLS = {
+    "pack-pairs": ("tools/pack_pairs.py", *PAIRS, "--dry-run"),
+    "fetch-photos": ("tools/fetch_photos.py", *BOX, "--dry-run"),
+    "filter-photos": ("tools/filter_photos.py", "photos.db", "--dry-run"),
+    "fetch-satellite": ("tools/fetch_satellite.py", "photos.db", "--source", "yandex", "--out", "s", "--dry-run"),
+    "forget": ("-m", "waterscape", "shards", "forget", "--ledger", "photos.db", "--owner", "9000007", "--dry-run"),
+}
+
+
+def figures() -> Iterator[Figure]:
+    """Seconds of each tool."""
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+        write_ledger(here / "photos.db", PHOTOS)
+        note(f"R4 {(here / 'photos.db').stat().st_size / 1e6:.0f} MB of ledger")
+        for name, words in TOOLS.items():
+            yield Figure.over("R4", name, [seconds(words, here) for _ in range(1 + ROUNDS)][1:], "<=", 2)
+
+
+def seconds(words: tuple[str, ...], here: Path) -> float:
+    """That a command line takes."""
+    program = [str(ROOT / words[0]) if words[0].startswith("tools/") else words[0], *words[1:]]
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *program], cwd=here, check=True, capture_output=True, env=dict(os.environ))
+    return time.perf_counter() - began

@@ -1,0 +1,137 @@
+"""Sheets of tiles: that they cover the ground, lie on the grid of their zone, and are told apart by their names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import Geod
+
+from waterscape.errors import UserError
+from waterscape.sources.area import box_area
+from waterscape.sources.occurrence_export import sheets as rules
+from waterscape.sources.occurrence_export.distortion import distortion
+from waterscape.sources.occurrence_export.parts import Part
+from waterscape.sources.occurrence_export.sheets import sheets_over
+from waterscape.sources.place import locate
+
+
+def over(*box, way="utm", metres=100.0, size=256, name="x"):
+    return sheets_over([Part(name, box_area(*box))], way, metres, size)
+
+
+def paths(sheets):
+    return [sheet.path(tile) for sheet in sheets for tile in sheet.tiles]
+
+
+@pytest.mark.parametrize(
+    ("box", "zones"),
+    [
+        ((60, 40, 62, 44), {"x-37N", "x-38N"}),
+        ((-1, 100, 1, 101), {"x-47N", "x-47S"}),
+        ((65, 178, 67, -178), {"x-60N", "x-01N"}),
+        ((-70, -70.5, -69, -69.5), {"x-19S"}),
+    ],
+)
+def test_nearly_all_ground_lies_in_one_tile_and_none_in_two(box, zones):
+    sheets = over(*box)
+    assert {sheet.name for sheet in sheets} == zones
+    assert len(set(paths(sheets))) == len(paths(sheets))
+    squares = np.concatenate([sheet.rings_in_degrees() for sheet in sheets])
+    west, east = (box[1], box[3]) if box[1] < box[3] else (box[1], box[3] + 360)
+    squares[..., 0] = (squares[..., 0] - west + 180) % 360 - 180 + west
+    tiles = shapely.polygons(squares)
+    ground = shapely.union_all(tiles)
+    assert ground.area == pytest.approx(sum(tile.area for tile in tiles), rel=1e-4)
+    wanted = shapely.box(west, box[0], east, box[2])
+    share = (ground & wanted).area / wanted.area
+    assert share > (0.999 if len(zones) == 1 or "x-47S" in zones else 0.9)
+    assert shapely.intersects(wanted, tiles).all()
+
+
+def test_tiles_lie_on_the_grid_of_their_zone_whatever_the_area():
+    small, large = over(60.5, 40, 60.7, 40.5), over(60, 39, 62, 41.9)
+    places = [{sheet.transform(tile) for sheet in each for tile in sheet.tiles} for each in (small, large)]
+    assert places[0] < places[1]
+    for _, _, x, _, _, y in places[1]:
+        assert ((x - 500_000) % 25_600, y % 25_600) == (0, 0)
+
+
+def test_degrees_are_counted_as_earth_engine_counts_them_and_never_beyond_180():
+    sheets = over(65, 178, 67, -178, way="degrees")
+    assert {sheet.name for sheet in sheets} == {"x-E", "x-W"}
+    pixel = 100 / 111_319.49079327358
+    for sheet in sheets:
+        assert sheet.pixel == pytest.approx(pixel, rel=1e-12)
+        assert sheet.left / pixel == pytest.approx(round(sheet.left / pixel), abs=1e-6)
+        assert sheet.top / pixel == pytest.approx(round(sheet.top / pixel), abs=1e-6)
+    boxes = [shapely.polygons(sheet.rings()) for sheet in sheets]
+    covered = shapely.union_all(np.concatenate(boxes))
+    for west, east in ((178, 180), (-180, -178)):
+        assert (covered & shapely.box(west, 65, east, 67)).area == pytest.approx(4)
+    one = over(-1, -1, 1, 1, way="degrees")
+    assert [sheet.name for sheet in one] == ["x"]  # Greenwich tears nothing
+
+
+def test_a_sheet_of_too_many_pixels_becomes_strips(monkeypatch):
+    (whole,) = over(60, 37, 63, 41, metres=50)
+    monkeypatch.setattr(rules, "MOST_PIXELS", whole.pixels // 3)
+    strips = over(60, 37, 63, 41, metres=50)
+    assert [sheet.name for sheet in strips] == [f"x-37N-{number}" for number in range(1, len(strips) + 1)]
+    assert len(strips) >= 3
+    assert all(sheet.pixels <= whole.pixels // 3 for sheet in strips)
+    before = sorted(whole.transform(tile) for tile in whole.tiles)
+    assert sorted(sheet.transform(tile) for sheet in strips for tile in sheet.tiles) == before
+
+
+def test_a_tile_is_in_the_part_that_its_centre_is_in():
+    parts = [Part("a", box_area(60, 38, 61, 39.1)), Part("b", box_area(60, 39.1, 61, 40))]
+    sheets = sheets_over(parts, "utm", 100.0, 256)
+    assert [sheet.part for sheet in sheets] == ["a", "b"]
+    places = [sheet.transform(tile) for sheet in sheets for tile in sheet.tiles]
+    assert len(places) == len(set(places))
+    for sheet in sheets:
+        centre = sheet.rings_in_degrees().mean(1)
+        inside = shapely.contains_xy(parts[sheet.part == "b"].area.shape, *centre.T)
+        beyond = shapely.contains_xy(parts[sheet.part == "a"].area.shape, *centre.T)
+        assert inside.any()
+        assert not beyond.any()
+
+
+@pytest.mark.parametrize(("latitude", "stretch"), [(0, 1.0), (60, 2.0), (70, 2.92)])
+def test_degrees_stretch_by_one_over_the_cosine_as_the_reference_saw(latitude, stretch):
+    (sheet,) = over(latitude - 0.01, 40, latitude + 0.01, 40.05, way="degrees", size=16)
+    found = distortion(sheet)
+    assert np.median(found.stretch) == pytest.approx(stretch, rel=0.01)
+    from rasterio import Affine
+
+    for tile, value in zip(sheet.tiles, found.stretch, strict=True):
+        across, down = locate("EPSG:4326", Affine(*sheet.transform(tile)), 16, 16).metres_per_pixel
+        assert value == pytest.approx(max(down / across, across / down), rel=2e-3)
+
+
+@pytest.mark.parametrize("box", [(0, 39, 0.5, 42), (60, 36, 60.5, 42), (82, 36, 82.5, 42), (-75, 36, -74, 42)])
+def test_utm_keeps_shapes_and_lengths_as_foretold(box):
+    worst = []
+    for sheet in over(*box):
+        found = distortion(sheet)
+        assert found.stretch.max() < 1 + 1e-6
+        rings = sheet.rings_in_degrees()
+        for first, second in ((0, 1), (2, 3), (4, 5), (6, 7)):
+            ends = rings[:, first], rings[:, second]
+            metres = Geod(ellps="WGS84").inv(*ends[0].T, *ends[1].T)[2]
+            scale = 128 * 100 / metres
+            assert (scale >= found.scale_least - 2e-6).all()
+            assert (scale <= found.scale_most + 2e-6).all()
+        worst.append(found.worst.max())
+    assert max(worst) < 1.2e-3
+
+
+def test_what_cannot_be_tiled_is_told():
+    with pytest.raises(UserError, match="zones of UTM reach from -80"):
+        over(84.9, 0, 89, 10)
+    with pytest.raises(UserError, match="more than 500,000; take a smaller area"):
+        over(-60, -179, 70, 179)
+    west, east = Part("a", box_area(60, 40, 61, 41)), Part("A", box_area(60, 41, 61, 42))
+    with pytest.raises(UserError, match="2 parts would be called a"):
+        sheets_over([west, east], "utm", 100.0, 256)

@@ -1,0 +1,42 @@
+// Questions to the server that this page came from. There is no other that it could ask.
+
+/** What the server said no to: its status and its words. A status of 0: it did not answer. */
+export class Refusal extends Error {
+  constructor(status, words) {
+    super(words);
+    this.status = status;
+  }
+}
+
+async function answerTo(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, "the server does not answer");
+  }
+  if (answer.ok) return answer;
+  const text = await answer.text().catch(() => "");
+  let words = text;
+  try {
+    words = JSON.parse(text).error;
+  } catch {
+    // plain text, then
+  }
+  throw new Refusal(answer.status, words || `status ${answer.status}`);
+}
+
+export async function ask(path) {
+  return (await answerTo(path, { signal: AbortSignal.timeout(60_000) })).json();
+}
+
+export async function send(path, value) {
+  const body = JSON.stringify(value);
+  const headers = { "Content-Type": "application/json" };
+  return (await answerTo(path, { method: "POST", body, headers, signal: AbortSignal.timeout(60_000) })).json();
+}
+
+export async function picture(path, signal) {
+  return (await answerTo(path, { signal })).blob();
+}

@@ -1,0 +1,116 @@
+"""Where a set of shards goes: a directory, or a URL of any kind that fsspec writes to.
+
+A set behind a URL is made on this machine, checked, and sent file by file, its manifest last: until that is there,
+nobody takes what lies there for a set, and a transfer that was cut off is repeated.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waterscape.data.address import as_directory, is_remote, join, redact
+from waterscape.data.manifest import FILE
+from waterscape.errors import UserError
+from waterscape.sources.parallel import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from waterscape.sources.making_command import Way
+
+SHARED = "name a folder that all machines share, --scratch FOLDER"
+
+
+def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
+    """Have `work` make a set in a directory; where `out` is a URL, a whole one is sent there, and kept nowhere else.
+
+    Returns the exit code of `work`.
+
+    Raises:
+        UserError: a set stands there already, nothing can be written there, or what was made is not whole.
+    """
+    if not is_remote(out):
+        return work(as_directory(out, "packing"))
+    if way.scratch is None and (way.part is not None or way.join):
+        raise UserError(f"{redact(out)} is made in parts: {SHARED}")
+    there = There(out, replace=way.replace)
+    name = out.partition("?")[0].rstrip("/").rpartition("/")[2]
+    with tempfile.TemporaryDirectory(prefix="waterscape-") as temporary:
+        local = (way.scratch or Path(temporary)) / name
+        joined = way.join and (local / FILE).is_file() and not local.with_name(f"{name}.parts").exists()
+        code = 0 if joined else work(local)  # joined before, and not sent
+        if code == 0 and (local / FILE).is_file():
+            there.send(local)
+            shutil.rmtree(local)
+    return code
+
+
+def working_place(out: str, way: Way) -> Path:
+    """Where jobs that make the set in parts may keep what is theirs: beside it. Raises `UserError`."""
+    if not is_remote(out):
+        return as_directory(out, "packing").with_suffix(".jobs")
+    if way.scratch is None:
+        raise UserError(f"{redact(out)} is made in parts: {SHARED}")
+    return way.scratch / "jobs"
+
+
+class There:
+    """A set's place behind a URL."""
+
+    def __init__(self, url: str, *, replace: bool) -> None:
+        import fsspec
+
+        self.url, self.name = url, redact(url)
+        try:
+            self.system: Any
+            self.system, self.folder = fsspec.core.url_to_fs(url)
+            self._stood = [str(name) for name in self._listed()]
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"{self.name} cannot be written to ({redact(str(error))})") from error
+        if any(name.endswith(f"/{FILE}") for name in self._stood) and not replace:
+            raise UserError(f"{self.name} exists: choose another --out, or say that it may be replaced")
+
+    def send(self, local: Path) -> None:
+        """Check the set and copy it there, the manifest last; what stood there before is removed."""
+        from waterscape.data.doctor import check
+
+        report = check(local)
+        if report.findings:
+            raise UserError(f"{local} is not whole ({report.findings[0]}): nothing was sent to {self.name}")
+        files = sorted((path for path in local.iterdir() if path.is_file()), key=lambda path: (path.name == FILE, path))
+        try:
+            for name in self._stood:  # the old manifest first: a set half replaced must not look like one
+                if name.endswith(f"/{FILE}"):
+                    self.system.rm_file(name)
+            for path in progress(files, len(files), f"sending to {self.name}", "file"):
+                self._put(path)
+            self._remove(keep=[path.name for path in files])
+        except OSError as error:
+            raise UserError(f"{self.name}: sending failed ({redact(str(error))}); the same command again") from error
+        print(f"{self.name}: {len(files)} files sent", file=sys.stderr)
+
+    def _put(self, path: Path) -> None:
+        """One file, whose length is asked for afterwards."""
+        to = join(self.folder, path.name)
+        self.system.makedirs(self.folder, exist_ok=True)
+        self.system.put_file(str(path), to)
+        arrived = self.system.size(to)
+        if arrived != path.stat().st_size:
+            raise OSError(f"{path.name}: {arrived} of {path.stat().st_size} bytes arrived")
+
+    def _remove(self, keep: Sequence[str]) -> None:
+        """Files of a set that stood there before."""
+        for name in self._stood:
+            if name.rpartition("/")[2] not in keep and name.endswith((".tar", ".index.npy")):
+                self.system.rm_file(name)
+
+    def _listed(self) -> list[str]:
+        self.system.invalidate_cache()
+        try:
+            return list(self.system.ls(self.folder, detail=False))
+        except FileNotFoundError:
+            return []
