@@ -97,6 +97,7 @@ def test_a_small_comparison(tmp_path):
     assert again.returncode == 0
 
 
+@pytest.mark.long
 def test_what_cannot_be_compared(tmp_path):
     words = ["--data", tmp_path, "--out", tmp_path / "out"]
     done = run_program("tools/compare_presets.py", "water_vae", *words, "--seeds", 1)

@@ -75,6 +75,7 @@ def asset(year, name="lakes"):
     return f"{ASSET}/{name}_{year}"
 
 
+@pytest.mark.long
 def test_the_exported_water_is_the_networks(trained, region, service, tmp_path, capsys):
     server = service()
     run(*words(trained, region, tmp_path / "out"))

@@ -64,6 +64,7 @@ def test_a_vae_is_judged_with_a_table_numbers_and_pictures(vae, classifier, tmp_
     assert (sheet == (34, 140, 69)).all(1).any(), "no picture is framed as called right"
 
 
+@pytest.mark.long
 def test_originals_of_the_classifiers_own_size_are_called_as_classify_does(scenes, tmp_path):
     """With no resizing between them both commands see the same numbers."""
     wide = tmp_path / "wide"

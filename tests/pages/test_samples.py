@@ -11,6 +11,7 @@ from waterscape.errors import UserError
 from waterscape.metrics.morphology import CLASSES
 
 
+@pytest.mark.long
 def test_the_same_for_any_number_of_processes(runs, tmp_path):
     for world in (1, 2):
         finish(start(world, "sample", runs / "gan", "-n", 21, "--out", tmp_path / str(world)))

@@ -79,6 +79,7 @@ def test_another_commands_work_is_not_touched(tmp_path):
         assert not work.done
 
 
+@pytest.mark.long
 def test_two_programs_do_not_write_one_result(tmp_path):
     out = tmp_path / "water.tif"
     program = f"from test_unfinished import begin; from pathlib import Path; begin(Path({str(out)!r}))"

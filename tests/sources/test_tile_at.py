@@ -68,6 +68,7 @@ def test_a_point_outside_and_a_tile_over_the_edge(tmp_path):
     assert "holds only 5" in refused(mosaic, 60.2078)
 
 
+@pytest.mark.long
 def test_a_hole_in_the_mosaic_is_not_filled(tmp_path):
     mosaic = write_mosaic(tmp_path / "mosaic.tif", "EPSG:32636", 2.5, nodata=0)
     with rasterio.open(mosaic, "r+") as dataset:

@@ -198,6 +198,7 @@ def test_packing_tells_every_tile_and_the_sums(lakes, tmp_path):
     assert len(used) == facts["exports_used"]
 
 
+@pytest.mark.long
 def test_the_set_does_not_depend_on_processes(lakes, tmp_path, monkeypatch):
     folder, _ = lakes
     monkeypatch.setattr("waterscape.sources.parallel.FEW", 8)

@@ -47,6 +47,7 @@ def test_a_scene_is_a_picture_of_its_own(number):
     assert np.abs(made.photo.astype(float) - other.photo).mean() > 8, "the same picture again"
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_processes(world, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "FEW", 0)
     write_scenes(tmp_path / "again", 14, seed=3, processes=2)

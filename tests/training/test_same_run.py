@@ -108,6 +108,7 @@ def test_changed_options_are_refused_with_the_difference(tiles, tmp_path):
     assert (out / "run.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_more_images_are_asked_for(tiles, tmp_path):
     run(*words(tiles, tmp_path / "one", "--images", 640))
     run(*words(tiles, tmp_path / "two", "--images", 320))
@@ -135,6 +136,7 @@ def test_a_wrong_number_of_processes_is_refused(tiles, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_run_without_a_whole_checkpoint_starts_again_from_the_runs_it_named(tiles, tmp_path):
     run(*words(tiles, tmp_path / "vae", "--images", 320))
     gan = ["train", "water_gan", "--data", tiles, "--start", f"vae={tmp_path / 'vae'}", "--width", 8, "--batch", 16]
