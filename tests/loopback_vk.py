@@ -79,6 +79,8 @@ class Vk:
     hidden: frozenset[int] = frozenset()
     """Numbers of photos that are counted and not shown."""
     ignores_offset: bool = False
+    counts_past_reach: bool = True
+    """Else the pages that lie past the reach say that there is nothing at all."""
     latency: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     api_faults: list[Callable[[Handler], None]] = field(default_factory=list)
@@ -153,7 +155,8 @@ class Vk:
         offset = 0 if self.ignores_offset else offset
         page = found[offset : min(offset + count, self.reach)]
         items = [self.item(one) for one in page if one.number not in self.hidden]
-        return {"response": {"count": len(found), "items": items}}
+        counted = len(found) if offset < self.reach or self.counts_past_reach else 0
+        return {"response": {"count": counted, "items": items}}
 
     def __enter__(self) -> Vk:
         self._thread.start()

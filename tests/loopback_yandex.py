@@ -44,7 +44,7 @@ class Server:
     """A running stand-in: its `url`, `key`, and what it was asked, faults included.
 
     `faults` are met by the next requests, one each: a status, or one of `html`, `map`, `blank`, `none`, `cut`, `small`,
-    `bomb`, `long`, `text`, `elsewhere`. `always` befalls those of a place (its `ll`).
+    `bomb`, `long`, `text`, `key`, `elsewhere`. `always` befalls those of a place (its `ll`).
     """
 
     url: str = ""
@@ -56,6 +56,8 @@ class Server:
     faults: list[int | str] = field(default_factory=list)
     always: dict[str, int | str] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    filler: int = 0
+    """Letters before the words of an error."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def good(self) -> list[Asked]:
@@ -119,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         if spent:
             return self._error(429, "Limit is exceeded")
         if fault == 429:
-            return self._error(429, "Too Many Requests", Retry_After="0")
+            return self._error(429, f"Too many requests of {query['apikey']}", Retry_After="0")
         if isinstance(fault, int):
             return self._error(fault, f"Sorry for {query['apikey']}")
         size = tuple(int(side) for side in query.get("size", "450,450").split(","))
@@ -144,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         kinds = {
             "html": (b"<!DOCTYPE html><html><title>Are you a robot?</title></html>", "text/html"),
             "text": (b"sorry", "text/plain"),
+            "key": (self.service.key.encode(), "text/plain"),
             "map": (encoded(drawn_map(size), "PNG"), "image/png"),
             "blank": (encoded(blank, "PNG"), "image/png"),
             "cut": (good[: len(good) // 2], "image/jpeg"),
@@ -162,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, message: str, **headers: str) -> None:
         names = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}
+        message = "x" * self.service.filler + message
         body = {"statusCode": status, "error": names.get(status, "Internal Server Error"), "message": message}
         self._send(status, json.dumps(body).encode(), "application/json", **headers)
 

@@ -113,7 +113,7 @@ def _tell(command: Command, tiles: list[GridTile], left: list[GridTile]) -> None
     print(f"at most {estimate.megabytes:.0f} MB, {each:.1f} MB a request (limit: 48)")
     print(f"{low} to {high}, if a tile takes the servers {REQUEST_SECONDS[0]:g} to {REQUEST_SECONDS[1]:g} s (assumed)")
     if len({tile.crs for tile in tiles}) > 1:
-        print("where two zones of UTM meet, a strip less than a tile wide is in no tile: the map shows it")
+        print("where two zones of UTM meet, a strip is in no tile: the map shows it")
     if any(tile.southern for tile in tiles):
         print(f"summer of tiles south of the equator: December {command.year - 1} to February {command.year}")
 

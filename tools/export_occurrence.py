@@ -24,9 +24,11 @@ import tyro
 from waterscape.errors import UserError, run_command
 from waterscape.options import comma_separated, parse
 from waterscape.pages import occurrence_export as page
+from waterscape.pages import occurrence_tasks as tasks
 from waterscape.sources.area import box_area
 from waterscape.sources.earthengine import LIMITS, MOST_AT_ONCE, connect, disconnect
 from waterscape.sources.occurrence_export import outline
+from waterscape.sources.occurrence_export.covered import uncovered
 from waterscape.sources.occurrence_export.distortion import Distortion, distortion, write_table
 from waterscape.sources.occurrence_export.download import REQUEST_PIXELS, blocks_of
 from waterscape.sources.occurrence_export.folder import TABLE, Folder, Plan
@@ -112,28 +114,37 @@ def _export(command: Command) -> int:
     plan, folder = Plan.of(ground, image, way, command.metres, command.tile_size, sheets), Folder(command.out)
     folder.check(plan)
     found = [distortion(sheet) for sheet in sheets]
-    left = page.left(folder, sheets)
     page.tell_parts(parts, sheets, reference=command.country == REFERENCE_COUNTRY)
     page.tell_distortion(found, way)
-    page.tell_damaged(folder, left)
+    lost = uncovered(parts, sheets)
+    page.tell_uncovered(lost, way)
+    left = folder.left(sheets)
     blocks = [block for sheet, tiles in left for block in blocks_of(sheet, tiles, command.request_pixels)]
     if to is None:
+        page.tell_damaged(folder, left)
         page.tell_requests(sheets, blocks, command.at_once, LIMITS.per_second)
     else:
-        page.tell_tasks(sheets, left, to)
+        stand = tasks.standing(folder, left, to, command.again)
+        tasks.tell_tasks(folder, sheets, stand, to)
     if command.dry_run:
         _draw(folder, ground, parts, sheets, found)
         print("a dry run: no tile was asked for")
         return 0
     seed = folder.begin(plan, [part.name for part in parts])
     write_table(folder.path / TABLE, sheets, found)
-    if not left:
-        print(f"{folder.path}: nothing is left to do")
-        return 0
-    _connect(command)
-    if to is None:
-        return page.download_all(folder, image, blocks, command.at_once)
-    return page.look_after(folder, image, left, to, seed, command.wait, command.again, command.poll_seconds)
+    rest = left if to is None else stand.to_make
+    if rest:
+        _connect(command)
+    if to is not None:
+        if rest:
+            tasks.look_after(folder, image, rest, to, seed, command.wait, command.again, command.poll_seconds)
+        tasks.check_damaged(stand)
+    elif rest:
+        page.download_all(folder, image, blocks, command.at_once)
+    if not rest:
+        print(f"{folder.path}: nothing is left to ask for")
+    page.tell_uncovered(lost, way)
+    return 0
 
 
 def _check(command: Command) -> None:
@@ -154,6 +165,12 @@ def _check(command: Command) -> None:
         raise UserError(f"tiles of {command.tile_size * command.metres / 1000:g} km: a zone of UTM is narrow; take 100")
     if not command.tile_size <= command.request_pixels <= 6144:
         raise UserError(f"--request-pixels is {command.request_pixels}; give {command.tile_size} to 6144")
+    if not 0.01 <= command.poll_seconds <= 3600:
+        raise UserError(f"--poll-seconds is {command.poll_seconds:g}; give 0.01 to 3600")
+    if command.again and command.to == "download":
+        raise UserError(
+            f"--again {command.again[0]} starts a task anew: give --to drive or --to gs://BUCKET/FOLDER too"
+        )
     if not command.largest_km2 >= 1:
         raise UserError(f"--largest-km2 is {command.largest_km2:g}; give 1 or more")
 

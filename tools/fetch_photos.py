@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Annotated
 
 from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
-from waterscape.data.pack import lock
 from waterscape.errors import UserError, run_command
 from waterscape.options import comma_separated, parse
 from waterscape.sources.area import Area, box_area, read_area
+from waterscape.sources.claiming import claimed
 from waterscape.sources.ledger import Ledger
 from waterscape.sources.making_command import part_of
 from waterscape.sources.photo_file import USUAL_LIMITS, Limits
@@ -55,17 +55,17 @@ class Command:
     since: date | None = None
     """Photos that were put there on this day (UTC) or later; left out: since VK began, in 2006."""
     until: date | None = None
-    """On this day (UTC) or earlier; left out: up to the moment at which the fetch was begun first."""
-    per_second: float | None = None
-    """Requests to VK's API in a second: 3 at most; left out: 3, or a part's share of that."""
+    """On this day (UTC) or earlier; left out, or still to come: up to the moment at which the fetch was begun first."""
+    per_second: float = MOST_PER_SECOND
+    """Requests to VK's API in a second: 3 at most, of all parts together."""
     photo_hosts: Annotated[tuple[str, ...], comma_separated(str, "HOST,…")] = USUAL_HOSTS
     """Where photos may lie: these hosts and those below them."""
     limits: Limits = USUAL_LIMITS
     retry: bool = False
-    """Ask again for photos that could not be had."""
+    """Ask again for photos that could not be had, and for their addresses where those led nowhere."""
     part: str | None = None
     """I/N, as in 3/8: only this part of the circles, into a ledger of its own. Parts may run at once, on machines that
-    share the folders; together they keep to 3 requests a second, if they have one token."""
+    share the folders; together they keep to 3 requests in any second (on average, where the disk knows no locks)."""
     join: bool = False
     """Take the ledgers of all parts into the one, fetch what is left, and report."""
     dry_run: bool = False
@@ -102,10 +102,8 @@ def _fetch(command: Command, job: Job) -> int:
             if not os.access(folder, os.W_OK):
                 raise UserError(f"{folder} cannot be written to: give another --ledger or --out")
         ledger = stack.enter_context(Ledger(command.ledger, create=True))
-        suffix = f"part-{job.part.number}-of-{job.part.count}" if job.part else "whole"
-        busy = f"{command.ledger} is being filled by another fetch"
-        beside = command.ledger.with_name(f".{command.ledger.name}.{suffix}.lock")
-        stack.callback(os.close, lock(beside, os.O_CREAT | os.O_RDWR, busy))
+        part = (job.part.number, job.part.count) if job.part else None
+        stack.enter_context(claimed(command.ledger, "photos", part))
         fetch = stack.enter_context(Fetch(job, ledger))
         return fetch.join() if command.join else fetch.run()
 
@@ -119,10 +117,8 @@ def _job(command: Command) -> Job:
     area = _area(command)
     circles = cover(area, command.radius)
     part = Part(*part_of(command.part), circles) if command.part else None
-    shares = part.count if part else 1
-    per_second = MOST_PER_SECOND / shares if command.per_second is None else command.per_second
-    if not 0 < per_second <= MOST_PER_SECOND:
-        raise UserError(f"--per-second {per_second:g}: VK allows {MOST_PER_SECOND:g} at most")
+    if not 0 < command.per_second <= MOST_PER_SECOND:
+        raise UserError(f"--per-second {command.per_second:g}: VK allows {MOST_PER_SECOND:g} at most")
     start, end = _window(command)
     return Job(
         command.ledger,
@@ -132,7 +128,7 @@ def _job(command: Command) -> Job:
         circles,
         start,
         end,
-        per_second,
+        command.per_second,
         command.photo_hosts,
         command.limits,
         part,
@@ -152,14 +148,12 @@ def _area(command: Command) -> Area:
 
 
 def _window(command: Command) -> tuple[int, int | None]:
-    """First and last second since 1970; no last one where that is still to come."""
+    """First and last second since 1970; no last one where none is given."""
     today = datetime.now(UTC).date()
     since = command.since or BEGINNING
     if since > today or (command.until is not None and command.until < since):
         raise UserError(f"--since {since} is after {'today' if since > today else f'--until {command.until}'}")
-    end = None
-    if command.until is not None and command.until < today:
-        end = _midnight(command.until + timedelta(days=1)) - 1
+    end = None if command.until is None else _midnight(command.until + timedelta(days=1)) - 1
     return max(_midnight(since), 0), end
 
 

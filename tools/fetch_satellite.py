@@ -26,16 +26,16 @@ import tyro
 from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
 from waterscape.errors import UserError, run_command
 from waterscape.options import parse
+from waterscape.sources.claiming import claimed
 from waterscape.sources.ledger import Ledger
-from waterscape.sources.making_command import part_of
 from waterscape.sources.parallel import progress
 from waterscape.sources.satellite.choosing import USUAL_CHOICES, Choices, source_of
-from waterscape.sources.satellite.fetching import Outcome, fetch, taken
-from waterscape.sources.satellite.parts import begin_part, join, part_path
+from waterscape.sources.satellite.fetching import Outcome, fetch, ready
+from waterscape.sources.satellite.parts import begin_part, end_part, join, part_path
 from waterscape.sources.satellite.repeated import refuse_repeated
 from waterscape.sources.satellite.sheets import save_map, save_pairs
 from waterscape.sources.satellite.source import decimals
-from waterscape.sources.satellite.work import Work, work_of
+from waterscape.sources.satellite.work import Work, refuse_photos_folder, work_of
 
 if TYPE_CHECKING:
     from waterscape.sources.satellite.source import TileSource
@@ -80,24 +80,28 @@ def main() -> int:
         raise UserError("--part and --join exclude each other: join when all parts are complete")
     if command.most is not None and command.most < 1:
         raise UserError(f"--most {command.most}: give 1 or more")
-    part = part_of(command.part) if command.part else (1, 1)
-    source = source_of(command.source, command.choices, parts=part[1])
+    part = _part(command)
+    source = source_of(command.source, command.choices, parts=part[1] if part else 1)
     if command.submission.submit is not None and not command.dry_run:
         if command.most is not None:
             raise UserError("--most and --submit exclude each other: all parts would ask for so many")
         jobs = command.ledger.with_name(f"{command.ledger.name}.satellite-jobs")
         return submit_parts(Path(__file__), sys.argv[1:], jobs, command.submission, processes=False)
     with ExitStack() as stack:
+        if not command.dry_run:
+            stack.enter_context(claimed(command.ledger, "satellite", part))
         ledger = own = stack.enter_context(Ledger(command.ledger))
         if command.join:
-            stack.enter_context(taken(command.out, part))
-            parts, tiles = join(ledger)
+            refuse_photos_folder(ledger, command.out)
+            ready(command.out, alone=True)
+            parts, tiles = join(ledger, source)
             print(f"{command.ledger}: {tiles} tiles of {parts} parts")
             _finish(command, ledger, source)
             return 0
-        if command.part and (not command.dry_run or part_path(command.ledger, *part).exists()):
+        if part and (not command.dry_run or part_path(command.ledger, *part).exists()):
             own = stack.enter_context(ledger.part(part_path(command.ledger, *part)))
-        work = work_of(ledger, source, command.out, retry=command.retry, replace=command.replace, part=part, known=own)
+        retry, replace = command.retry, command.replace
+        work = work_of(ledger, source, command.out, retry=retry, replace=replace, part=part or (1, 1), known=own)
         spots = work.spots[: command.most]
         _tell(source, work, len(spots))
         if command.dry_run:
@@ -106,9 +110,9 @@ def main() -> int:
             save_map(chart, work, f"{len(spots)} tiles to ask for: {source.name}", exact=command.exact_coordinates)
             print(f"{chart}: where; nothing was asked for")
             return 0
-        stack.enter_context(taken(command.out, part))
-        if own is not ledger:
-            begin_part(ledger, own, work)
+        ready(command.out, alone=part is None)
+        if part:
+            begin_part(ledger, own, source, work)
         outcome = Outcome()
         if spots:
             stack.enter_context(source)
@@ -116,9 +120,19 @@ def main() -> int:
                 pass
         left = f", {len(work.spots) - len(spots)} places are left for another time" if command.most else ""
         _tell_outcome(command, outcome, left)
-        if own is ledger:
+        if not part:
             _finish(command, ledger, source)
+        elif len(spots) == len(work.spots) and not outcome.unanswered:
+            end_part(own, source)
         return int(bool(outcome.unanswered))
+
+
+def _part(command: Command) -> tuple[int, int] | None:
+    if command.part is None:
+        return None
+    from waterscape.sources.making_command import part_of  # only now: what it imports takes a second
+
+    return part_of(command.part)
 
 
 def _tell(source: TileSource, work: Work, requests: int) -> None:

@@ -41,7 +41,7 @@ class Command:
     months: str | None = None
     """Keep these months, such as 5-9; south of the equator the same seasons. VK's dates are those of uploading."""
     sun_above: float | None = None
-    """Keep what was taken with the sun higher than so many degrees, such as 5."""
+    """Keep what was taken with the sun higher than so many degrees, such as 5. VK's dates are those of uploading."""
     darkest: float = 40.0
     """The least mean grey level, 0 to 255."""
     brightest: float = 210.0
@@ -54,8 +54,8 @@ class Command:
     """A text file with the scenes that are allowed, one a line."""
     categories: Path | None = None
     """The names of the weights' classes; left out: categories_places365.txt beside the weights."""
-    least_sum: float = 0.6
-    """The least probability of the three most probable scenes together; of a run's: of the most probable one."""
+    least_sum: float | None = None
+    """The least probability of the three most probable scenes together, of a run's: of the most probable one; 0.6."""
     faces: bool = False
     """Reject photos with a face (CenterFace, 0.3)."""
     persons: str | None = None
@@ -109,7 +109,7 @@ def _filters(command: Command) -> list[Filter]:
     from waterscape.filters.faces import Faces
     from waterscape.filters.filter import ORDER
     from waterscape.filters.persons import CocoPersons, UprightPersons
-    from waterscape.filters.scenes import Scenes
+    from waterscape.filters.scenes import SUM, Scenes
     from waterscape.filters.season import Season, months_of
 
     filters: list[Filter] = [
@@ -122,9 +122,11 @@ def _filters(command: Command) -> list[Filter]:
     if command.sun_above is not None:
         filters.append(Daytime(command.sun_above))
     if command.scenes is not None:
-        filters.append(Scenes(command.scenes, command.classes, command.categories, least_sum=command.least_sum))
-    elif command.classes is not None:
-        raise UserError("--classes goes with --scenes WEIGHTS or RUN, whose scenes it allows")
+        least_sum = SUM if command.least_sum is None else command.least_sum
+        filters.append(Scenes(command.scenes, command.classes, command.categories, least_sum=least_sum))
+    for name in ("classes", "categories", "least_sum"):
+        if command.scenes is None and getattr(command, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} goes with --scenes WEIGHTS or RUN")
     if command.faces:
         filters.append(Faces())
     if command.persons is not None:

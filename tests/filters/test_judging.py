@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 from coloured_scenes import jpeg
@@ -15,6 +16,9 @@ from coloured_scenes import photo as paint
 from PIL import Image
 from programs import ROOT, run_tool
 
+from waterscape.errors import UserError
+from waterscape.filters.filter import Filter, Opinion
+from waterscape.filters.judging import Judge, judge_photos, undecided
 from waterscape.sources.ledger import Decision, Ledger, Photo
 
 OWNER = "836251"
@@ -124,9 +128,43 @@ def test_a_file_that_comes_back_is_looked_at_again(folder):
     add(folder, 2, content)
     run(folder)
     assert decisions(folder)[key, "exposure"].verdict == "reject"
+    sheets = folder / "photos.filtered"
+    assert [path.name for path in sheets.iterdir()] == ["exposure-no-picture-the-file-is-missing.png"]
+    Image.new("RGB", (9, 9)).save(sheets / "holiday.png")
+    (sheets / "broken.png").write_bytes(b"no picture")
     (folder / "photos" / f"{key}.jpg").write_bytes(content)
     assert "1 of them left" in run(folder)[1]
     assert {one.verdict for one in decisions(folder).values()} == {"keep"}
+    assert {path.name for path in sheets.iterdir()} == {"holiday.png", "broken.png"}, "sheets that hold no longer go"
+
+
+@dataclass(frozen=True)
+class Odd(Filter):
+    """Cannot cope with one photo."""
+
+    name: ClassVar[str] = "blur"
+    number: str = "2"
+    error: type[Exception] = ZeroDivisionError
+
+    def judge(self, seen):
+        if seen.photo.number == self.number:
+            raise self.error("of\nthis photo")
+        return Opinion(True)
+
+
+def test_one_odd_photo_does_not_end_the_run_and_is_looked_at_again(folder):
+    keys = [add(folder, number, b"content") for number in (1, 2, 3)]
+    with Ledger(folder / "photos.db") as ledger:
+        judge = Judge((Odd(),), {"blur": "these settings"})
+        assert len([*judge_photos(ledger, judge, undecided(ledger, judge), 1)]) == 3
+        found = {one.photo: one for one in ledger.decisions()}
+        assert [found[key].verdict for key in keys] == ["keep", "reject", "keep"]
+        assert found[keys[1]].reason == "could not be judged: ZeroDivisionError"
+        assert found[keys[1]].facts == {"fault": "of this photo"}
+        assert [*undecided(ledger, judge)] == [keys[1]]
+        wrong = Judge((Odd(error=UserError),), {"blur": "others"})
+        with pytest.raises(UserError, match="of\nthis photo"):
+            list(judge_photos(ledger, wrong, undecided(ledger, wrong), 1))
 
 
 def test_a_folder_that_is_gone_as_a_whole_rejects_nothing(folder):
@@ -154,6 +192,8 @@ def test_a_person_stands_above_the_filters_and_found_photos_are_left_alone(folde
     ("words", "told"),
     [
         (["--classes", "allow.txt"], "--classes goes with --scenes"),
+        (["--least-sum", "0.5"], "--least-sum goes with --scenes"),
+        (["--darkest", "220"], "--darkest is 220 and --brightest 210"),
         (["--scenes", "absent.pth"], "no such file of weights"),
         (["--months", "summer"], "--months summer"),
         (["--persons", "absent.pth"], "say opencv"),

@@ -1,5 +1,8 @@
 """Scenes: the rule on a small network in the shapes of Places365's files, and one of our own runs."""
 
+import pickle
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from waterscape.errors import UserError
+from waterscape.filters import scenes
 from waterscape.filters.scenes import CATEGORIES, Scenes, cropped, read_names
 from waterscape.filters.seen import Seen
 from waterscape.nn.resnet18 import ResNet18
@@ -84,6 +88,36 @@ def test_any_shape_is_cropped(size):
     assert cropped(Image.new("RGB", size)).shape == (224, 224, 3)
 
 
+@pytest.mark.parametrize("size", [(640, 480), (479, 1203), (1343, 256), (150, 151), (96, 3000)])
+def test_the_middle_is_that_of_the_whole_photo_made_smaller(size):
+    image = photo(3, 5, *size)
+    width, height = image.size
+    whole = (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256)
+    small = np.asarray(image.resize(whole, Image.Resampling.BILINEAR), int)
+    top, left = (round((side - 224) / 2) for side in small.shape[:2])
+    assert np.abs(cropped(image) - small[top : top + 224, left : left + 224]).max() <= 1
+
+
+STRIP = """
+import numpy, resource
+from PIL import Image
+from waterscape.filters.scenes import cropped
+
+strips = [Image.new("RGB", size, "teal") for size in ((65000, 16), (16, 65000), (3_900_000, 16))]
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (64 << 20),) * 2)
+for strip in strips:
+    assert (cropped(strip) == (0, 128, 128)).all()
+print("all cropped")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is bounded as Linux does it")
+def test_the_middle_of_a_strip_takes_little_memory():
+    found = subprocess.run([sys.executable, "-c", STRIP], capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout) == (0, "all cropped\n"), found.stderr
+
+
 def test_what_cannot_be_used_is_told_before_anything_is_judged(weights, tmp_path):
     wrong = {
         "no such file of weights": Scenes(tmp_path / "absent.pth"),
@@ -112,16 +146,35 @@ def test_a_pickle_or_another_network_is_refused_and_never_run(weights, tmp_path,
 
 def test_what_an_opinion_depends_on_is_in_the_digest(weights, tmp_path):
     allowed = write(tmp_path / "a.txt", "beach\nstreet")
-    one = Scenes(weights, allowed)
-    before = one.digest
+    before = Scenes(weights, allowed).digest
     write(allowed, "# the same, in another order\nstreet\n/b/beach")
-    assert one.digest == before
+    assert Scenes(weights, allowed).digest == before
     write(allowed, "beach")
-    assert one.digest != before
-    assert Scenes(weights, allowed, least_sum=0.5).digest != one.digest
+    changed = Scenes(weights, allowed).digest
+    assert changed != before
+    assert Scenes(weights, allowed, least_sum=0.5).digest != changed
     with weights.open("ab") as file:
         file.write(b"0")
     assert Scenes(weights).digest != before
+
+
+def test_what_was_hashed_is_what_judges_also_in_another_process(weights, tmp_path):
+    allowed, photo = write(tmp_path / "a.txt", "\n".join(NAMES)), seen(Image.new("RGB", (300, 260)), tmp_path)
+    one = Scenes(weights, allowed, least_sum=0.01)
+    before = one.digest
+    write(allowed, "beach")
+    elsewhere = pickle.loads(pickle.dumps(one))  # as it comes to another process
+    assert elsewhere.judge(photo).keep
+    assert elsewhere.digest == before
+    assert not Scenes(weights, allowed, least_sum=0.01).judge(photo).keep
+
+    late = Scenes(weights, least_sum=0.01)
+    assert late.digest
+    with weights.open("ab") as file:
+        file.write(b"0")
+    scenes._places.cache_clear()  # as in another process
+    with pytest.raises(UserError, match="was changed while photos were judged"):
+        pickle.loads(pickle.dumps(late)).judge(photo)
 
 
 @pytest.mark.long

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy import ndimage
 
-from waterscape.filters.blur import SHARP, laplacian, sharpness
+from waterscape.errors import UserError
+from waterscape.filters.blur import SHARP, Blur, laplacian, sharpness
+from waterscape.filters.daytime import Daytime
 from waterscape.filters.exposure import Exposure
 from waterscape.filters.seen import Seen
 from waterscape.sources.ledger import Photo
@@ -22,6 +24,7 @@ def test_the_laplacian_is_scipys():
     np.testing.assert_allclose(laplacian(grey), ndimage.laplace(grey)[1:-1, 1:-1])
 
 
+@pytest.mark.long
 def test_real_photos_are_sharp_until_they_are_blurred(real_data):
     files = [*(real_data / "exif_gps").glob("*.jpg"), *(real_data / "scenes/desert").glob("*.jpg")]
     sharp, blurred = [], []
@@ -43,6 +46,17 @@ def test_small_photos_are_sharp_until_they_are_blurred(real_data):
 @pytest.mark.parametrize("size", [(16, 16), (1, 5000), (3000, 20)])
 def test_any_shape_has_a_sharpness(size):
     assert sharpness(Image.new("RGB", size, "grey")) == 0
+
+
+def test_numbers_that_no_photo_can_have_are_told():
+    nan = float("nan")
+    levels = [Exposure(220), Exposure(40, -1), Exposure(-1), Exposure(40, 256), Exposure(nan), Exposure(40, nan)]
+    for one in (*levels, Blur(nan), Blur(-1), Blur(float("inf")), Daytime(95), Daytime(-91), Daytime(nan)):
+        with pytest.raises(UserError, match="give ") as told:
+            one.check()
+        assert "\n" not in str(told.value)
+    for one in (Exposure(0, 255), Blur(0), Daytime(-12)):
+        one.check()
 
 
 def test_exposure_of_a_real_photo_made_darker_and_brighter(real_data, tmp_path):

@@ -22,9 +22,12 @@ from pyproj import Transformer
 from small_country import BOUNDARIES, country, sampled, served, waters
 
 from waterscape.data.manifest import Manifest
+from waterscape.errors import UserError
 from waterscape.sources import earthengine
-from waterscape.sources.occurrence_export.outline import country_parts
+from waterscape.sources.occurrence_export.folder import Folder, Plan
+from waterscape.sources.occurrence_export.outline import country_parts, file_parts
 from waterscape.sources.occurrence_export.parts import REFERENCE_KM2, ground_km2
+from waterscape.sources.server_tasks.task_list import Task, TaskList
 
 SIZE = 64
 PIXELS, EXPORT = "computePixels", "image:export"
@@ -39,7 +42,7 @@ def run(out, url, *more, words=WORDS):
         patch.setenv("EARTHENGINE_URL", url)
         patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
         patch.setattr(earthengine, "LIMITS", pauses)
-        return run_tool("export_occurrence", *words, "--out", out, *more, "--poll-seconds", 0.01)
+        return run_tool("export_occurrence", *words, "--out", out, "--poll-seconds", 0.01, *more)
 
 
 def tiles(out):
@@ -123,6 +126,7 @@ def test_the_plan_foretells_the_distortion_of_each_tile(undisturbed):
 @pytest.mark.parametrize(
     ("undisturbed", "to"), [("utm", "drive"), ("degrees", "gs://my-bucket/some/where")], indirect=["undisturbed"]
 )
+@pytest.mark.long
 def test_drive_and_buckets_get_the_same_files(undisturbed, tmp_path, to):
     out, way, _, _ = undisturbed
     with serve(**served(drive=tmp_path / "files")) as server:
@@ -152,7 +156,7 @@ def test_files_that_were_brought_by_hand_are_taken_for_tiles(undisturbed, tmp_pa
         torn.write_bytes(torn.read_bytes()[:3000])
         code, told, _ = run(tmp_path / "water", server.url, *way, "--dry-run")
         assert code == 0
-        assert "1 files are damaged or lie elsewhere, and will be replaced: LS-1/" in told
+        assert "1 files are damaged or lie elsewhere, and will be made anew: LS-1/" in told
         assert run(tmp_path / "water", server.url, *way)[0] == 0
         assert server.count(PIXELS) < asked
     same(tiles(tmp_path / "water"), tiles(out))
@@ -190,6 +194,7 @@ def test_the_same_words_again_ask_for_nothing_and_damage_is_mended(undisturbed, 
 
 
 @pytest.mark.parametrize("undisturbed", ["utm"], indirect=True)
+@pytest.mark.long
 def test_faults_on_the_way_change_nothing(undisturbed, tmp_path):
     out, way, _, asked = undisturbed
     faults = [
@@ -242,6 +247,7 @@ def test_the_reference_is_one_word_for_russia(tmp_path):
     assert "tasks to drive (quota: 3,000 queued" in told
 
 
+@pytest.mark.long
 def test_tasks_that_fail_in_passing_are_tried_again_and_others_named(tmp_path):
     passing = Fault("LS-2-38N", "fails", message="Internal error.", times=1)
     lasting = Fault("LS-1-37N", "fails", message="Export too large.", times=1)
@@ -265,6 +271,8 @@ def test_a_task_that_the_service_forgot_is_never_started_again_by_itself(tmp_pat
             code, _, error = run(tmp_path / "water", server.url, "--to", "drive")
             assert code == 1
             assert "no longer knows its task: see whether drive:water_LS-1/LS-1-37N-*.tif are there" in error
+            assert "3 tasks are unknown: look whether their files are there, then --again LS-1-37N LS-2-37N" in error
+            assert "starts them again" not in error
         assert not server.exports.operations
         server.exports.requests.clear()
         words = ("--to", "drive", "--again", "LS-1-37N", "--no-wait")
@@ -280,6 +288,7 @@ def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(undisturbed,
     slow = [Fault(PIXELS, "slow", seconds=0.1, times=10**6), Fault("image:export", "slow", seconds=0.5, times=10**6)]
     random = np.random.default_rng(5)
     with serve(**served(drive=tmp_path / "files"), faults=slow) as server:
+        ended = []
         for _ in range(3):
             before = server.count(PIXELS) + server.count(EXPORT)
             program = subprocess.Popen(
@@ -294,7 +303,8 @@ def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(undisturbed,
                 time.sleep(0.01)
             time.sleep(random.uniform(0, 0.6))
             program.send_signal(signal.SIGKILL)
-            program.wait()
+            ended.append(program.wait())
+        assert -signal.SIGKILL in ended  # it was still running, at least once
         time.sleep(0.7)  # what was under way is answered to nobody
         code, _, error = run(tmp_path / "water", server.url, *way, "--to", to)
         assert code == 0, error
@@ -318,6 +328,8 @@ def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(undisturbed,
         (("--at-once", "41"), "give 1 to 40"),
         (("--metres", "1"), "--metres is 1"),
         (("--again", "LS-7", "--to", "drive"), "no such sheet is left to do; there are LS-1-37N"),
+        (("--again", "LS-1-37N"), "--again LS-1-37N starts a task anew: give --to drive or --to gs://"),
+        (("--poll-seconds", "-1"), "--poll-seconds is -1; give 0.01 to 3600"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, more, words):
@@ -343,19 +355,92 @@ def test_boxes_that_do_not_fit_are_told_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("undisturbed", ["utm"], indirect=True)
 def test_another_export_into_the_same_folder_is_refused(undisturbed):
-    out, way, _, _ = undisturbed
+    out, *_ = undisturbed
     url = "http://127.0.0.1:1"
     for more, differ in (
         (("--metres", 200), "metres, tiles"),
-        (() if way else ("--reference",), "image, projection"),
+        (("--reference",), "image, projection"),
         (("--cut", "a=60.1,41.5,60.2,41.6"), "sheets differ"),
     ):
-        if more:
-            code, _, error = run(out, url, *way, *more)
-            assert code == 1
-            assert f"is for another export ({differ}" in error
+        code, _, error = run(out, url, *more)
+        assert code == 1
+        assert f"is for another export ({differ}" in error
     code, _, error = run(out, url, words=("--country", "ZZ"))
+    assert code == 1
     assert "is of LS, not of ZZ" in error
+
+
+@pytest.mark.parametrize("undisturbed", ["utm"], indirect=True)
+def test_files_of_tasks_that_are_done_are_named_where_damaged_and_none_is_started(undisturbed, tmp_path):
+    """Nothing answers at the address: nobody is asked."""
+    out, *_ = undisturbed
+    url, copied, words = "http://127.0.0.1:1", tmp_path / "water", ("--to", "gs://bucket")
+    subprocess.run(["cp", "-r", out, copied], check=True)
+    code, _, error = run(copied, url, *words, "--again", "LS-1-37N")
+    assert code == 1
+    assert "--again LS-1-37N: no such sheet is left to do; there are none" in error
+    empty = (copied / "empty.txt").read_text().split()
+    (copied / "empty.txt").unlink()  # the servers tell nobody of it
+    tasks = TaskList(copied / "tasks.jsonl")
+    for name in ("LS-1-37N", "LS-2-37N", "LS-2-38N"):
+        tasks.put(Task(name, f"gs://bucket/{name[:4]}/{name}", "SUCCEEDED", attempt=1))
+    tasks.close()
+    code, told, error = run(copied, url, *words)
+    assert code == 0, error
+    assert f"{len(empty)} tiles are absent beside others of their sheets, taken to be without water: LS-1/" in told
+    assert "\n0 tasks to bucket" in told
+    assert "nothing is left to ask for" in told
+    torn = min((copied / "LS-2").glob("LS-2-38N-*.tif"))
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    code, told, error = run(copied, url, *words)
+    assert code == 1
+    assert error.splitlines() == [
+        f"error: 1 files are damaged or lie elsewhere (LS-2/{torn.name}): --again LS-2-38N makes them anew"
+    ]
+    code, told, _ = run(copied, url, *words, "--again", "LS-2-38N", "--dry-run")
+    assert code == 0
+    assert "\n1 tasks to bucket" in told
+    for path in (copied / "LS-2").glob("LS-2-38N-*.tif"):
+        path.unlink()
+    code, told, error = run(copied, url, *words)
+    assert code == 0, error
+    assert "1 tasks are done and none of their files is here: put the files of gs://bucket/ into OUT/PART" in told
+
+
+def test_a_start_that_failed_midway_leaves_a_folder_that_is_taken_up(tmp_path):
+    plan = Plan.of("LS", "image", "utm", 100.0, SIZE, [])
+    folder = Folder(tmp_path / "water")
+    with pytest.raises(UserError, match="cannot be written"):
+        folder.begin(plan, ["LS-1", "x" * 300])  # no disk takes such a name
+    assert (tmp_path / "water/LS-1").is_dir()
+    seed = folder.begin(plan, ["LS-1", "LS-2"])
+    assert folder.begin(plan, ["LS-1", "LS-2"]) == seed
+
+
+@pytest.mark.parametrize(
+    ("other", "properties", "told"),
+    [
+        ((0, 0, 4, 4), {"name": "b"}, "a and b overlap; ground belongs to one part"),
+        ((1, 1, 2, 2), {"name": "b"}, "a and b overlap"),
+        ((-1, -1, 9, 9), {"name": "b"}, "a and b overlap"),
+        ((3, 3, 9, 9), None, "a and area-2 overlap"),
+        ((4, 0, 8, 4), ["b"], "feature 2 has properties that are no object"),
+        ((4, 0, 8, 4), {"name": "b"}, None),
+    ],
+)
+def test_features_share_no_ground(tmp_path, other, properties, told):
+    boxes = [((0, 0, 4, 4), {"name": "a"}), (other, properties)]
+    features = [
+        {"type": "Feature", "geometry": json.loads(shapely.to_geojson(shapely.box(*box))), "properties": named}
+        for box, named in boxes
+    ]
+    path = tmp_path / "area.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    if told is None:
+        assert [part.name for part in file_parts(path)] == ["a", "b"]
+    else:
+        with pytest.raises(UserError, match=told):
+            file_parts(path)
 
 
 def test_without_a_sign_in_or_a_project_the_command_of_the_handbook_says_so(tmp_path):

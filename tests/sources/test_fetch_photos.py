@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from loopback_vk import TOKEN, Vk, refuse, say, world
+from loopback_vk import TOKEN, Vk, refuse, world
 from PIL import Image
 from programs import ROOT, run_tool
 
+from waterscape.sources.area import box_area
 from waterscape.sources.ledger import Ledger
+from waterscape.sources.vk import searching, turns
 
 BOX = (55.5, 37.5, 55.6, 37.7)
 AROUND = (55.47, 37.45, 55.63, 37.75)
@@ -72,6 +75,14 @@ def vk(monkeypatch):
         monkeypatch.setenv("VK_URL", vk.url)
         monkeypatch.setenv("VK_TOKEN", TOKEN)
         yield vk
+
+
+@pytest.fixture
+def hurried(vk, monkeypatch):
+    """A second is short: for whatever has nothing to do with it."""
+    monkeypatch.setattr(turns, "SECOND", 0.01)
+    vk.per_second = 10**6
+    return vk
 
 
 def test_photos_of_a_box_once_each_three_requests_a_second_and_no_secret_anywhere(vk, tmp_path):
@@ -150,14 +161,14 @@ def test_where_the_disk_has_no_more_room_it_ends_in_a_line_and_goes_on_later(vk,
 
 
 @pytest.mark.long
-def test_parts_and_their_join_fetch_what_one_would_and_nothing_twice(vk, tmp_path):
-    for part in ("2/2", "1/2"):
-        code, told, err = run_tool("fetch_photos", *words(tmp_path, "--part", part))
-        assert code == 0, err
-        assert f"part {part} is complete" in told
+def test_parts_at_once_and_their_join_fetch_what_one_would_and_nothing_twice(vk, tmp_path):
+    command = [sys.executable, "tools/fetch_photos.py", *map(str, words(tmp_path, "--per-second", 3))]
+    both = [subprocess.Popen([*command, "--part", part], cwd=ROOT, stdout=subprocess.PIPE) for part in ("2/2", "1/2")]
+    for process in both:
+        assert b" is complete" in process.communicate()[0]
     assert vk.most_in_a_second() <= 3
     before = len(vk.asked)
-    code, told, err = run_tool("fetch_photos", *words(tmp_path, "--join"))
+    code, _, err = run_tool("fetch_photos", *words(tmp_path, "--join"))
     assert code == 0, err
     assert len(vk.asked) == before
     assert set(known(tmp_path)) == wanted(vk.posted)
@@ -167,19 +178,61 @@ def test_parts_and_their_join_fetch_what_one_would_and_nothing_twice(vk, tmp_pat
     assert not list(tmp_path.glob("photos.db.part-*"))
 
 
-def test_a_join_names_the_parts_that_are_lacking(vk, tmp_path):
+def test_a_join_names_the_parts_that_are_lacking(hurried, tmp_path):
+    vk = hurried
     assert "run --part 1/N" in run_tool("fetch_photos", *words(tmp_path, "--join"))[2]
     vk.api_faults.append(refuse(5))
     assert run_tool("fetch_photos", *words(tmp_path, "--part", "1/2"))[0] == 1
     assert "not all parts have begun: run --part 2/2" in run_tool("fetch_photos", *words(tmp_path, "--join"))[2]
-    vk.api_faults.append(refuse(5))
+    vk.api_faults += [lambda handler: handler.json(vk.search(BOX_MIDDLE)), refuse(5)]
     assert run_tool("fetch_photos", *words(tmp_path, "--part", "2/2"))[0] == 1
+    told = run_tool("fetch_photos", *words(tmp_path, "--part", "2/2", "--dry-run"))[1]
+    assert re.search(", [12] of them asked for already", told), "in the part's own ledger"
+    assert "at 1.5 a second" in told
     assert "not all parts are complete: run --part 1/2, 2/2" in run_tool("fetch_photos", *words(tmp_path, "--join"))[2]
 
 
-def test_what_was_not_to_be_had_is_asked_for_again_and_the_rest_stays(vk, tmp_path):
+@pytest.mark.long
+def test_a_whole_fetch_and_a_part_exclude_each_other(hurried, tmp_path):
+    held = []
+
+    def meanwhile(handler):
+        held.append(run_tool_beside(tmp_path))
+        handler.json(hurried.search(BOX_MIDDLE))
+
+    hurried.api_faults.append(meanwhile)
+    assert run_tool("fetch_photos", *words(tmp_path, "--part", "1/2"))[0] == 0
+    (ended,) = held
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert "wait for it" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def run_tool_beside(folder):
+    command = [sys.executable, "tools/fetch_photos.py", *map(str, words(folder))]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_same_words_mean_the_same_window_on_every_later_day(tmp_path, monkeypatch):
+    area, now = box_area(*BOX), [datetime(2026, 5, 1, 12, tzinfo=UTC)]
+    clock = type("Clock", (datetime,), {"now": classmethod(lambda *_: now[0])})
+    monkeypatch.setattr(searching, "datetime", clock)
+    end = int(datetime(2026, 5, 2, tzinfo=UTC).timestamp()) - 1
+    noon = int(now[0].timestamp())
+    with Ledger(tmp_path / "photos.db", create=True) as ledger:
+        assert searching.begin(ledger, area, 6000, 0, end) == searching.Window(0, noon)
+        now[0] += timedelta(days=3)
+        assert searching.begin(ledger, area, 6000, 0, end) == searching.Window(0, noon)
+        assert searching.begin(ledger, area, 6000, 0, None) == searching.Window(0, noon + 3 * 86400)
+        assert searching.begin(ledger, area, 800, 0, end) == searching.Window(0, end), "begun when it was past"
+
+
+@pytest.mark.long
+def test_what_was_not_to_be_had_is_asked_for_again_and_the_rest_stays(hurried, tmp_path):
+    vk = hurried
     never = min(wanted(vk.posted))
-    vk.photo_faults[never] += [say(404)]
+    vk.addresses[never] = "{url}/impg/c1/1/96.jpg?sign=old"
     vk.api_faults += [refuse(6), refuse(15)]
     code, told, err = run_tool("fetch_photos", *words(tmp_path))
     assert code == 1
@@ -192,12 +245,25 @@ def test_what_was_not_to_be_had_is_asked_for_again_and_the_rest_stays(vk, tmp_pa
     assert "1 cannot be had: the server answers 404" in told
     assert {number for number, (state, *_) in known(tmp_path).items() if state == "failed"} == {never}
     assert set(known(tmp_path)) == wanted(vk.posted)
-    assert run_tool("fetch_photos", *words(tmp_path, "--retry"))[0] == 0
+    del vk.addresses[never]
+    asked = len(vk.searches)
+    before, lost = known(tmp_path), sorted((tmp_path / "photos").iterdir())[:2]
+    for path in lost:
+        path.unlink()
+    code, told, err = run_tool("fetch_photos", *words(tmp_path, "--retry"))
+    assert code == 0, err
+    assert "the files of 2 photos have gone" in told
+    assert 1 <= len(vk.searches) - asked < asked, "circles that hold it, for its address as it is now"
+    assert all(path.is_file() for path in lost)
+    assert {number: row for number, row in known(tmp_path).items() if number != never} | {
+        never: before[never]
+    } == before
     assert {state for state, *_ in known(tmp_path).values()} == {"fetched"}
 
 
-def test_where_the_quota_is_spent_what_was_found_is_fetched_all_the_same(vk, tmp_path):
-    vk.api_faults += [lambda handler: handler.json(vk.search(BOX_MIDDLE)), refuse(29)]
+def test_where_the_quota_is_spent_what_was_found_is_fetched_all_the_same(hurried, tmp_path):
+    vk = hurried
+    vk.api_faults += [lambda handler: handler.json(vk.search(BOX_MIDDLE)), *[refuse(29)] * 9]
     code, _, err = run_tool("fetch_photos", *words(tmp_path, "--per-second", 1))
     assert code == 1
     assert "run the same command again tomorrow" in err
@@ -237,7 +303,8 @@ def test_mistakes_are_told_in_a_line(tmp_path, more, told):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_token_ends_it_with_a_message(vk, tmp_path, monkeypatch):
+def test_a_wrong_token_ends_it_with_a_message(hurried, tmp_path, monkeypatch):
+    vk = hurried
     monkeypatch.setenv("VK_TOKEN", "vk1.a.another")
     code, told, err = run_tool("fetch_photos", *words(tmp_path))
     assert code == 1

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from waterscape.errors import UserError
-from waterscape.sources.ledger import Decision, Ledger, Photo, Request, Tile
+from waterscape.sources.ledger import Decision, Ledger, Photo, Request, Tile, schema
 
 
 @pytest.fixture
@@ -104,6 +104,68 @@ def test_parts_are_joined(ledger, tmp_path):
         ledger.merge(part)  # again: nothing twice
     assert ledger.count() == {"found": 1, "fetched": 1}
     assert len(list(ledger.tiles())) == len(list(ledger.decisions())) == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "after"),
+    [
+        ("fetched", "failed", "fetched"),
+        ("failed", "fetched", "fetched"),
+        ("found", "failed", "failed"),
+        ("fetched", "found", "fetched"),
+    ],
+)
+def test_a_join_loses_nothing_that_was_fetched(ledger, tmp_path, whole, part, after):
+    ledger.add([photo(ledger, state=whole)])
+    with ledger.part(tmp_path / "part.db") as own:
+        own.add([photo(own, state=part)])
+        ledger.merge(own)
+    assert ledger.count() == {after: 1}
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_held_by_another_program_it_says_so_in_a_line(ledger, monkeypatch):
+    ledger._connection.execute("PRAGMA busy_timeout = 20")
+    monkeypatch.setattr(schema, "PATIENCE_SECONDS", 0.02)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, ledger.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        for ask in (
+            lambda: list(ledger.photos()),
+            ledger.count,
+            lambda: ledger.update(photo(ledger)),
+            lambda: ledger.add([photo(ledger)]),
+            lambda: Ledger(ledger.path),
+        ):
+            with pytest.raises(
+                UserError, match=r"photos\.db cannot be used .*locked.*another program holds it"
+            ) as told:
+                ask()
+            assert "\n" not in str(told.value)
+        holder.stdin.close()
+    assert ledger.add([photo(ledger)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("pragma", "words"), [("query_only = 1", "make it and its folder writable"), ("max_page_count = 1", "make room")]
+)
+def test_a_ledger_that_takes_nothing_says_what_to_do(ledger, pragma, words):
+    ledger._connection.execute(f"PRAGMA {pragma}")
+    with pytest.raises(UserError, match=words):
+        ledger.add([photo(ledger, number=f"{number}") for number in range(1000)])
+    ledger._connection.execute("PRAGMA query_only = 0")
+    ledger._connection.execute("PRAGMA max_page_count = 100000")
+    assert ledger.count() == {}
+    assert ledger.add([photo(ledger)]) == 1
 
 
 WRITER = """

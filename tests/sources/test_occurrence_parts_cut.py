@@ -8,7 +8,7 @@ import shapely
 from pyproj import Geod
 
 from waterscape.errors import UserError
-from waterscape.sources.area import Area, box_area
+from waterscape.sources.area import Area, box_area, joined
 from waterscape.sources.occurrence_export.parts import (
     REFERENCE_CUTS,
     REFERENCE_KM2,
@@ -103,6 +103,24 @@ def test_a_ragged_part_is_halved_by_ground_not_by_its_box():
     one, other = halved(whole, whole.km2 * 0.7)
     assert one.km2 == pytest.approx(other.km2, rel=1e-2)
     assert one.km2 + other.km2 == pytest.approx(whole.km2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(0, 0), (60, 0), (60, 60)],
+        [(90, 50), (150, 50), (150, 75)],
+        [(0, -60), (8, -60), (8, 60)],
+        [(160, 10), (230, 60), (170, 70)],
+    ],
+)
+def test_long_slanted_edges_stay_where_they_are(corners):
+    whole = Part("x", joined([shapely.Polygon(corners)], "x"))
+    one, other = halved(whole, whole.km2 * 0.7)
+    both = shapely.union_all([one.area.shape, other.area.shape])
+    assert (both ^ whole.area.shape).area < 1e-9 * whole.area.shape.area
+    assert (one.area.shape & other.area.shape).area < 1e-9
+    assert one.km2 == pytest.approx(other.km2, rel=1e-2)
 
 
 @pytest.mark.parametrize(

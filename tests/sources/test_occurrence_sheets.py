@@ -10,6 +10,7 @@ from pyproj import Geod
 from waterscape.errors import UserError
 from waterscape.sources.area import box_area
 from waterscape.sources.occurrence_export import sheets as rules
+from waterscape.sources.occurrence_export.covered import uncovered
 from waterscape.sources.occurrence_export.distortion import distortion
 from waterscape.sources.occurrence_export.parts import Part
 from waterscape.sources.occurrence_export.sheets import sheets_over
@@ -46,6 +47,8 @@ def test_nearly_all_ground_lies_in_one_tile_and_none_in_two(box, zones):
     wanted = shapely.box(west, box[0], east, box[2])
     share = (ground & wanted).area / wanted.area
     assert share > (0.999 if len(zones) == 1 or "x-47S" in zones else 0.9)
+    told = uncovered([Part("x", box_area(*box))], sheets)
+    assert told == pytest.approx(1 - share, abs=0.002)
     assert shapely.intersects(wanted, tiles).all()
 
 
@@ -65,10 +68,22 @@ def test_degrees_are_counted_as_earth_engine_counts_them_and_never_beyond_180():
         assert sheet.pixel == pytest.approx(pixel, rel=1e-12)
         assert sheet.left / pixel == pytest.approx(round(sheet.left / pixel), abs=1e-6)
         assert sheet.top / pixel == pytest.approx(round(sheet.top / pixel), abs=1e-6)
-    boxes = [shapely.polygons(sheet.rings()) for sheet in sheets]
-    covered = shapely.union_all(np.concatenate(boxes))
-    for west, east in ((178, 180), (-180, -178)):
-        assert (covered & shapely.box(west, 65, east, 67)).area == pytest.approx(4)
+    boxes = np.concatenate([shapely.polygons(sheet.rings()) for sheet in sheets])
+    covered = shapely.union_all(boxes)
+    assert covered.area == pytest.approx(sum(box.area for box in boxes))
+    west, _, east, _ = covered.bounds
+    assert (-180 <= west < 256 * pixel - 180, 180 - 256 * pixel < east <= 180) == (True, True)
+    for edges in ((178, 65, east, 67), (west, 65, -178, 67)):
+        assert shapely.box(*edges).difference(covered).area < 1e-9
+    lost = (180 - east) + (west + 180)
+    parts = [Part("x", box_area(65, 178, 67, -178))]
+    assert uncovered(parts, sheets) == pytest.approx(lost / 4, abs=0.002)
+    _, south, _, north = shapely.union_all(
+        [box for sheet in over(-90, 0, 90, 1, way="degrees") for box in shapely.polygons(sheet.rings())]
+    ).bounds
+    assert (-90 <= south < -89.7, 89.7 < north <= 90) == (True, True)
+    with pytest.raises(UserError, match="the last whole tiles end before ±180° and ±90°"):
+        over(60, 179.9, 61, 180, way="degrees")
     one = over(-1, -1, 1, 1, way="degrees")
     assert [sheet.name for sheet in one] == ["x"]  # Greenwich tears nothing
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
+from waterscape.errors import UserError
+from waterscape.pages.occurrence_tasks import tell_end
 from waterscape.sources.server_tasks.table import ROWS, LiveTable, table
 from waterscape.sources.server_tasks.task_list import Task
 
@@ -40,3 +44,18 @@ def test_a_terminal_is_drawn_over_and_a_log_gets_a_line_a_change():
     assert screen.getvalue().count("\x1b[3F\x1b[J") == 2  # what was drawn had three lines
     assert screen.getvalue().rstrip().endswith("other                        pending")
     assert log.getvalue().splitlines() == ["one running ············ 0%", "one succeeded"]
+
+
+def test_tasks_that_nobody_knows_are_counted_apart_from_those_that_failed(capsys):
+    states = ("SUCCEEDED", "FAILED", "CANCELLED", "FORGOTTEN")
+    tasks = [Task(state.lower(), "", state, reason="why") for state in states]
+    with pytest.raises(UserError) as told:
+        tell_end(tasks)
+    assert capsys.readouterr().out == "1 of 4 tasks done, 2 failed, 1 unknown\n"
+    again, look = str(told.value).split("; the same command starts them again, and no other; ")
+    assert again == "2 tasks failed"
+    assert look == "1 tasks are unknown: look whether their files are there, then --again forgotten"
+    with pytest.raises(UserError) as told:
+        tell_end(tasks[::3])
+    assert str(told.value) == look
+    tell_end(tasks[:1])

@@ -14,7 +14,7 @@ from PIL import Image
 from waterscape.errors import UserError
 from waterscape.sources.ledger import Ledger, Photo
 from waterscape.sources.photo_file import Limits as Sizes
-from waterscape.sources.vk import downloading
+from waterscape.sources.vk import downloading, photo_hosts
 from waterscape.sources.vk.downloading import Downloads, LaterError
 from waterscape.sources.vk.photo_hosts import USUAL_HOSTS, HostError, PhotoHosts, UnknownHostError
 from waterscape.sources.web import Limits
@@ -109,7 +109,6 @@ def test_what_may_go_better_is_asked_again(folder, faults):
         (say(500), "found", ""),
         (cut_short, "found", ""),
     ],
-    ids=str,
 )
 def test_what_does_not_go_better_leaves_no_file_and_says_why(folder, fault, state, words):
     number = folder.vk.posted[0].number
@@ -176,7 +175,18 @@ def test_a_known_name_that_leads_into_our_own_network_is_refused():
         hosts.check(f"https://{'a' * 64}.userapi.com/a.jpg")
 
 
-def test_whoever_answers_from_our_own_network_is_not_listened_to(folder):
+@pytest.mark.parametrize(("name", "listened_to"), [("NO_PROXY", False), ("HTTPS_PROXY", True)])
+def test_only_a_proxy_may_answer_from_our_own_network(monkeypatch, name, listened_to):
+    for known in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{known}_proxy", raising=False)
+        monkeypatch.delenv(f"{known}_proxy".upper(), raising=False)
+    monkeypatch.setenv(name, "127.0.0.1:9")
+    assert PhotoHosts(USUAL_HOSTS, "https://api.vk.com").may_answer("10.0.0.1") == listened_to
+
+
+def test_whoever_answers_from_our_own_network_is_not_listened_to(folder, monkeypatch):
+    monkeypatch.setattr(photo_hosts, "getproxies", dict)
+
     class Rebound(PhotoHosts):
         def check(self, url):
             """As for a name that led to a public address when it was looked up first."""

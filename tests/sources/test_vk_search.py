@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import loopback_vk
@@ -14,7 +18,7 @@ from loopback_vk import TOKEN, Posted, Vk, hang_up, refuse, say, world
 from waterscape.errors import UserError
 from waterscape.sources.area import box_area
 from waterscape.sources.ledger import Ledger
-from waterscape.sources.vk import searching
+from waterscape.sources.vk import searching, signs_of_life, turns
 from waterscape.sources.vk.client import VK, PlaceError, VKError, endpoint
 from waterscape.sources.vk.cover import Circle, cover
 from waterscape.sources.vk.searching import Search, Window
@@ -28,6 +32,17 @@ WINDOW = Window(FIRST * 86400, LAST * 86400 - 1)
 CIRCLE = Circle(55.55, 37.6, 50_000)
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """A second is short, but for those who ask for a real one."""
+    monkeypatch.setattr(turns, "SECOND", 0.002)
+
+
+@pytest.fixture
+def real_seconds(monkeypatch):
+    monkeypatch.setattr(turns, "SECOND", 1.0)
+
+
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
     """What searches a circle of a stand-in for VK."""
@@ -36,7 +51,7 @@ def ask(tmp_path, monkeypatch):
     def search(vk, circle=CIRCLE, patience=QUICK):
         monkeypatch.setenv("VK_URL", vk.url)
         monkeypatch.setenv("VK_TOKEN", TOKEN)
-        with VK(1000, patience) as client:
+        with VK(Turns(1000), patience) as client:
             return Search(client, ledger, box_area(*BOX), WINDOW).circle(circle)
 
     search.ledger = ledger
@@ -77,13 +92,20 @@ def test_all_photos_with_a_place_in_the_area_are_noted_with_what_is_known_of_the
 
 
 @pytest.mark.parametrize(
-    "days", [(FIRST, LAST), pytest.param((FIRST + 100, FIRST + 101), marks=pytest.mark.long)], ids=["spread", "one day"]
+    ("days", "honest"),
+    [
+        ((FIRST, LAST), True),
+        ((FIRST, LAST), False),
+        pytest.param((FIRST + 100, FIRST + 101), True, marks=pytest.mark.long),
+    ],
+    ids=["spread", "0 past the reach", "one day"],
 )
-def test_more_photos_than_paging_yields_are_found_by_halving_the_time(ask, days):
+def test_more_photos_than_paging_yields_are_found_by_halving_the_time(ask, days, honest):
     posted = world(400, BOX, days)
-    with free(posted, reach=50) as vk:
+    with free(posted, reach=100, counts_past_reach=honest) as vk:
         searched = ask(vk)
         assert searched.missing == 0
+        assert searched.counts.total() == 400, "each once, whatever was halved"
         assert told(ask.ledger) == placed(posted)
         before = len(vk.asked)
         assert before < 120
@@ -164,12 +186,12 @@ def test_what_may_go_better_is_asked_again(ask, faults):
         ([say(200, b"{}")] * 9, PlaceError, "neither response nor error, 4 times", 4),
         ([say(500, TOKEN.encode())] * 9, VKError, "4 attempts, the last: the server answers 500", 4),
         ([say(403, b"x" * 290 + TOKEN.encode())], VKError, "VK answers 403", 1),
+        ([say(200, rb'{"error": {"error_code": 5, "error_msg": "\ud800 \u001b[2J"}}')], VKError, r"5 \(\[2J\)", 1),
         ([refuse(5, f"token {TOKEN} is wrong")], VKError, "error 5 ", 1),
         ([say(302, Location="https://elsewhere.example/")], VKError, "elsewhere.example, which is not followed", 1),
         ([say(302, Location="http://169.254.169.254/")], VKError, "169.254.169.254, which is not followed", 1),
         ([say(200, b" " * (2 << 20))], VKError, "longer than 1048576 bytes", 1),
     ],
-    ids=str,
 )
 def test_what_does_not_go_better_is_told_without_the_token(ask, faults, kind, words, asked, caplog):
     caplog.set_level(logging.DEBUG)
@@ -197,6 +219,8 @@ def test_items_that_make_no_sense_are_passed_over(ask, monkeypatch):
         good | {"id": 4, "date": 1.5},
         good | {"id": 5, "lat": 1e400, "long": "x"},
         good | {"id": 6, "lat": 91, "long": 37},
+        good | {"id": 11, "lat": 10**400, "long": -(10**400)},
+        good | {"id": 12, "sizes": [{"url": "https://userapi.com/\ud800"}, {"url": "https://userapi.com/c"}]},
         good | {"id": 7, "lat": True, "long": True},
         good | {"id": 8, "sizes": "none"},
         good | {"id": 9, "sizes": [{"type": "w"}, {"url": 5}, {"url": "https://userapi.com/a", "width": -3}, 7]},
@@ -204,10 +228,11 @@ def test_items_that_make_no_sense_are_passed_over(ask, monkeypatch):
         good,
     ]
     with free([]) as vk:
-        vk.search = lambda _: {"response": {"count": len(odd), "items": odd}}
+        vk.api_faults += [say(200, json.dumps({"response": {"count": len(odd), "items": odd}}).encode())] * 9
         ask(vk)
     found = {photo.number: photo for photo in ask.ledger.photos()}
-    assert sorted(found) == ["1", "10", "8", "9"]
+    assert sorted(found) == ["1", "10", "12", "8", "9"]
+    assert found["12"].url == "https://userapi.com/c"
     assert found["9"].url == "https://userapi.com/a"
     assert (found["10"].width, found["10"].height, found["8"].url) == (None, None, "")
 
@@ -221,36 +246,85 @@ def test_the_forgotten_are_passed_over(ask):
     assert told(ask.ledger) == placed(posted) - {gone.number}
 
 
+@pytest.mark.usefixtures("real_seconds")
 def test_many_at_once_keep_to_three_in_a_second(ask, monkeypatch):
-    circles = cover(box_area(*BOX), 800)[:9]
+    circles = cover(box_area(*BOX), 800)[:7]
     with Vk(world(20, BOX, (FIRST, LAST)), latency=0.05) as vk:
         monkeypatch.setenv("VK_URL", vk.url)
         monkeypatch.setenv("VK_TOKEN", TOKEN)
-        with VK() as client, ThreadPoolExecutor(9) as pool:
+        with VK(Turns(3)) as client, ThreadPoolExecutor(7) as pool:
             search = Search(client, ask.ledger, box_area(*BOX), WINDOW)
             assert all(searched.missing == 0 for searched in pool.map(search.circle, circles))
-        assert len(vk.searches) == 9, "nothing was refused"
+        assert len(vk.searches) == 7, "nothing was refused"
         assert vk.most_in_a_second() <= 3
 
 
-def test_a_share_of_three_in_a_second_is_kept_too():
-    turns, began = Turns(3 / 4), time.monotonic()
-    with turns.one():
-        pass
-    assert turns.count == 1
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(lambda: turns.one().__enter__())
-        time.sleep(0.2)
-        assert not waiting.done()
-        waiting.result(timeout=5)
-    assert time.monotonic() - began >= 4 / 3
+@pytest.mark.parametrize(("per_second", "each"), [(3, 1), (2.5, 1), (3 / 4, 4 / 3), (0.2, 5)])
+def test_a_turn_comes_round_no_sooner_than_agreed(monkeypatch, per_second, each):
+    monkeypatch.setattr(turns, "SECOND", 0.1)
+    some, began = Turns(per_second), time.monotonic()
+    for _ in range(2):
+        with some.one():
+            pass
+    assert some.count == max(1, int(per_second))
+    assert time.monotonic() - began >= 0.1 * 2 * each
+
+
+TAKE = """
+import sys, time
+from pathlib import Path
+from waterscape.sources.vk.turns import Turns
+some = Turns(3 / 5, 3, Path(sys.argv[1]))
+some._rest = 0.0  # the more eager, the better
+sys.stdin.readline()
+while True:
+    with some.one():
+        print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.long
+def test_programs_that_share_a_folder_share_three_in_a_second(tmp_path):
+    """Of five at once, one is killed at its turn, which ends no second sooner."""
+    command = [sys.executable, "-c", TAKE, str(tmp_path / "photos.db")]
+    programs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    try:
+        for program in programs:
+            program.stdin.write("\n")
+            program.stdin.flush()
+        killed = programs[0].stdout.readline()
+        programs[0].kill()
+        time.sleep(3)
+    finally:
+        for program in programs:
+            program.kill()
+    told = sorted(map(float, [killed, *(line for program in programs for line in program.communicate()[0].split())]))
+    assert len(told) >= 6
+    assert all(later - sooner >= 1 for sooner, later in zip(told, told[3:], strict=False)), "no four in a second"
+
+
+def test_a_long_search_gives_signs_of_life(ask, monkeypatch, capsys):
+    monkeypatch.setattr(signs_of_life, "SECONDS", 0.02)
+    patience = replace(QUICK, first_pause=0.3, longest_pause=0.3)
+    monkeypatch.setenv("VK_TOKEN", TOKEN)
+    with free(world(20, BOX, (FIRST, LAST)), latency=0.1) as vk:
+        monkeypatch.setenv("VK_URL", vk.url)
+        vk.api_faults.append(refuse(9))
+        with VK(Turns(3), patience) as client:
+            search = Search(client, ask.ledger, box_area(*BOX), WINDOW)
+            with signs_of_life.signs_of_life(search):
+                search.circle(CIRCLE)
+                time.sleep(0.1)
+    err = capsys.readouterr().err
+    assert "searching: 0 windows asked, 0 photos found; waiting: error 9, flood control\n" in err
+    assert err.endswith("searching: 1 windows asked, 18 photos found\n")
 
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "ключ", "a\nb"])
 def test_no_token_or_none_that_can_be_one_is_told_at_once(monkeypatch, token):
     monkeypatch.setenv("VK_TOKEN", token)
     with pytest.raises(UserError, match="VK_TOKEN"):
-        VK()
+        VK(Turns(3))
 
 
 def test_a_token_goes_to_no_address_that_others_can_read(monkeypatch):

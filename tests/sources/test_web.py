@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from hostile_server import HostileServer, announce, break_off, hang, redirect, serve, status
@@ -116,6 +118,35 @@ def test_an_answer_that_is_too_long_is_not_read(server):
     server.faults["/a.bin"] += [endless]
     with Web(Limits(most_bytes=100_000, attempts=3)) as web, pytest.raises(WebError, match="longer than 100000 bytes"):
         web.get(f"{server.url}/a.bin")
+    assert server.gets()["/a.bin"] == 2
+
+
+def test_what_is_compressed_is_not_unpacked(server):
+    bomb = CONTENT
+    for _ in range(2):
+        bomb = gzip.compress(bomb)
+    server.faults["/a.bin"] += [lambda handler, _: handler.answer(200, bomb, Content_Encoding="gzip, gzip")]
+    with Web(QUICK) as web, pytest.raises(WebError, match=r"the answer is compressed \(gzip, gzip\)") as error:
+        web.request("GET", f"{server.url}/a.bin", {"accept-encoding": "gzip, deflate"})
+    assert error.value.final
+    (asked,) = server.asked
+    assert asked.headers["accept-encoding"] == "identity"
+
+
+def test_a_server_that_sends_drop_by_drop_holds_nobody(server):
+    def drip(handler, content):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        for place in range(50):
+            handler.wfile.write(content[place : place + 1])
+            time.sleep(0.1)
+
+    server.faults["/a.bin"] += [drip]
+    began = time.monotonic()
+    with Web(replace(QUICK, silent_seconds=0.5)) as web:
+        assert web.get(f"{server.url}/a.bin") == CONTENT
+    assert time.monotonic() - began < 4
     assert server.gets()["/a.bin"] == 2
 
 

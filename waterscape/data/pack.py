@@ -222,14 +222,15 @@ def _own(directory: Path, out: Path) -> int:
     return descriptor
 
 
-def lock(path: Path, flags: int, busy: str) -> int:
+def lock(path: Path, flags: int, busy: str, *, shared: bool = False) -> int:
     """Open and lock a path until the descriptor is closed or the process ends. Raises `UserError` where it is locked.
 
+    Those who share a lock exclude only whoever wants it alone.
     A file system without locks gives none. NFS is one for directories, since it locks only what is open for writing.
     """
     descriptor = os.open(path, flags, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise UserError(f"{busy}: wait for it, or choose another --out") from error

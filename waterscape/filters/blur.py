@@ -6,12 +6,14 @@ The variance of the Laplacian (Pech-Pacheco 2000, doi:10.1109/ICPR.2000.903548),
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
 
+from waterscape.errors import UserError
 from waterscape.filters.filter import Filter, Opinion
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ class Blur(Filter):
 
     least_variance: float = SHARP
     """Of the Laplacian of grey levels 0 to 255, in the sharpest part."""
+
+    def check(self) -> None:
+        """See `Filter`."""
+        if not 0 <= self.least_variance < math.inf:
+            raise UserError(f"--sharpness is {self.least_variance:g}; give 0 or more, such as {SHARP:g}")
 
     def judge(self, seen: Seen) -> Opinion:
         """See `Filter`. The score is the variance."""

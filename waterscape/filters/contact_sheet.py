@@ -32,7 +32,9 @@ def draw_sheets(ledger: Ledger, folder: Path) -> Iterator[Path]:
     """A PNG for each filter and reason in a folder, which is made; each is told when it is there.
 
     The names of the photos stand in the file, as its text `photos`, so that a sheet with somebody's photo can be found.
+    In the end sheets of earlier runs, which tell what holds no longer, are removed.
     """
+    drawn = set()
     folder.mkdir(parents=True, exist_ok=True)
     for row in tally(ledger):
         if row.verdict != "reject":
@@ -48,7 +50,20 @@ def draw_sheets(ledger: Ledger, folder: Path) -> Iterator[Path]:
         path = folder / f"{_slug(row.by)}-{_slug(row.reason)}.png"
         title = f"{row.by}: {row.reason}"
         save_png(sheet(pictures, title=title, columns=ACROSS), path, photos=" ".join(photos))
+        drawn.add(path)
         yield path
+    for path in set(folder.glob("*.png")) - drawn:
+        if _is_sheet(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_sheet(path: Path) -> bool:
+    """Whether a picture is one of ours, by its text."""
+    try:
+        with Image.open(path) as image:
+            return "photos" in image.info
+    except Exception:  # whatever a foreign file makes the reader raise
+        return False
 
 
 def _spread(rows: Ranked, most: int) -> Ranked:

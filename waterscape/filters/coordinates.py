@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from waterscape.filters.filter import Filter, Opinion
+from waterscape.filters.filter import Filter, Opinion, check_unchanged
 from waterscape.sources.area import read_area
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Coordinates(Filter):
     def check(self) -> None:
         """See `Filter`."""
         if self.area is not None:
-            read_area(self.area)
+            _shape(self.area, self.hashes["area"])
 
     def judge(self, seen: Seen) -> Opinion:
         """See `Filter`."""
@@ -39,9 +39,14 @@ class Coordinates(Filter):
             return Opinion(False, reason="impossible coordinates")
         if latitude == longitude == 0:
             return Opinion(False, reason="coordinates 0, 0")
-        if self.area is not None and not _covers(self.area, latitude, longitude):
+        if self.area is not None and not self._covers(self.area, latitude, longitude):
             return Opinion(False, reason="outside the area")
         return Opinion(True)
+
+    def _covers(self, area: Path, latitude: float, longitude: float) -> bool:
+        import shapely
+
+        return bool(shapely.intersects_xy(_shape(area, self.hashes["area"]), longitude, latitude))
 
 
 def is_placed(seen: Seen) -> bool:
@@ -50,15 +55,11 @@ def is_placed(seen: Seen) -> bool:
 
 
 @cache
-def _shape(area: Path) -> Any:
+def _shape(area: Path, sha256: str) -> Any:
+    """The shape in a file of that hash; each process reads it once. Raises `UserError`."""
     import shapely
 
     shape = read_area(area).shape
+    check_unchanged(area, sha256)
     shapely.prepare(shape)
     return shape
-
-
-def _covers(area: Path, latitude: float, longitude: float) -> bool:
-    import shapely
-
-    return bool(shapely.intersects_xy(_shape(area), longitude, latitude))

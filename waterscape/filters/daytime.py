@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from waterscape.errors import UserError
 from waterscape.filters.coordinates import is_placed
 from waterscape.filters.filter import Filter, Opinion
 from waterscape.filters.season import NO_DATE, local_month
@@ -23,8 +25,13 @@ class Daytime(Filter):
     least_degrees: float = 5.0
     """Of the sun's middle above the horizon, as computed: no hills, no refraction."""
 
+    def check(self) -> None:
+        """See `Filter`."""
+        if not -90 <= self.least_degrees < 90:
+            raise UserError(f"--sun-above is {self.least_degrees:g}; give degrees above the horizon, such as 5")
+
     def judge(self, seen: Seen) -> Opinion:
-        """See `Filter`. The score is the sun's altitude in degrees."""
+        """See `Filter`. The score is the sun's altitude in whole degrees, rounded down: a finer one tells the place."""
         photo = seen.photo
         if photo.taken is None:
             return Opinion(False, reason=NO_DATE)
@@ -36,4 +43,4 @@ class Daytime(Filter):
             return Opinion(False, reason=NO_DATE)
         degrees = altitude(photo.latitude, photo.longitude, photo.taken)
         keep = degrees >= self.least_degrees
-        return Opinion(keep, round(degrees, 2), "" if keep else "the sun too low")
+        return Opinion(keep, math.floor(degrees), "" if keep else "the sun too low")

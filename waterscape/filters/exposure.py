@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
+from waterscape.errors import UserError
 from waterscape.filters.filter import Filter, Opinion
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class Exposure(Filter):
     """The least mean of grey levels, 0 to 255."""
     brightest: float = BRIGHT
     """The greatest."""
+
+    def check(self) -> None:
+        """See `Filter`."""
+        if not 0 <= self.darkest < self.brightest <= 255:
+            raise UserError(
+                f"--darkest is {self.darkest:g} and --brightest {self.brightest:g}; give grey levels from 0 to 255, "
+                "the darkest first"
+            )
 
     def judge(self, seen: Seen) -> Opinion:
         """See `Filter`. The score is the mean grey level (ITU-R 601), 0 to 255."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +34,10 @@ class Opinion:
 
 
 class Filter:
-    """A filter: a frozen dataclass whose fields are its settings. It is pickled to the processes that look."""
+    """A filter: a frozen dataclass whose fields are its settings. It is pickled to the processes that look.
+
+    What its files hold is a cached property: read once, and pickled along, so that all judge by what was hashed.
+    """
 
     name: ClassVar[str]
 
@@ -43,7 +47,13 @@ class Filter:
     def settings(self) -> dict[str, Any]:
         """All that its opinions depend on, as JSON: of files their hash."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
-        return {name: sha256_of(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return values | self.hashes
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Setting → the hash of its file, as it was at first."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        return {name: sha256_of(value) for name, value in values.items() if isinstance(value, Path)}
 
     def judge(self, seen: Seen) -> Opinion:
         """Look at a photo. Raises `PhotoError` where its picture cannot be used."""
@@ -63,3 +73,14 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a file that is there") from error
+
+
+def check_unchanged(path: Path, sha256: str) -> None:
+    """Raise `UserError` where a file, read just now, is no longer the one that was hashed."""
+    if sha256_of(path) != sha256:
+        raise changed(path)
+
+
+def changed(path: Path) -> UserError:
+    """What to tell of a file that is no longer the one that was hashed."""
+    return UserError(f"{path} was changed while photos were judged by it: run the same command again")

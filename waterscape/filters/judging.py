@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +69,11 @@ class Judge:
         except PhotoError as error:  # without settings: the next run looks again
             facts = {"unread": error.detail[:200]}
             return Decision(key, one.name, "reject", None, f"no picture: {error.reason}", facts)
+        except UserError:  # of the filter itself: it would judge no photo
+            raise
+        except Exception as error:  # one odd photo must not end the run; without settings too
+            facts = {"fault": " ".join(str(error).split())[:200]}
+            return Decision(key, one.name, "reject", None, f"could not be judged: {type(error).__name__}", facts)
         facts = {**opinion.facts, "settings": self.digests[one.name], "of": seen.photo.sha256}
         return Decision(key, one.name, "keep" if opinion.keep else "reject", opinion.score, opinion.reason, facts)
 
@@ -119,14 +123,9 @@ def judge_photos(
 
 def _save(ledger: Ledger, decisions: list[Decision]) -> None:
     """Note decisions, but for those of photos that were removed meanwhile."""
-    try:
-        with ledger.transaction():
-            there = {photo.key for photo in photos_named(ledger, [one.photo for one in decisions])}
-            ledger.decide(one for one in decisions if one.photo in there)
-    except sqlite3.OperationalError as error:
-        raise UserError(
-            f"{ledger.path} cannot be written ({error}): nothing that it held is lost; free what stops it"
-        ) from error
+    with ledger.transaction():
+        there = {photo.key for photo in photos_named(ledger, [one.photo for one in decisions])}
+        ledger.decide(one for one in decisions if one.photo in there)
     decisions.clear()
 
 

@@ -12,7 +12,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from waterscape.errors import UserError
-from waterscape.filters.filter import Filter, Opinion, sha256_of
+from waterscape.filters.filter import Filter, Opinion, changed, check_unchanged, sha256_of
 
 if TYPE_CHECKING:
     from waterscape.filters.seen import Seen
@@ -69,30 +69,33 @@ class Scenes(Filter):
         if not self.network.exists():
             raise UserError(f"--scenes {self.network}: there is no such file of weights, and no such run")
         if self.allowed is not None:
-            read_names(self.allowed)
+            assert self.allowed_names
         if not self.is_run:
             if not self.names_file.is_file():
                 raise UserError(
                     f"{self.names_file} is not there: name the file of the weights' classes by --categories FILE "
                     f"(that of Places365 is called {CATEGORIES})"
                 )
-            _allowed(self.allowed, read_names(self.names_file))
+            self._allowed(self.known_names)
 
     def settings(self) -> dict[str, Any]:
         """See `Filter`."""
         return {
-            "network": _trained(self.network).sha256 if self.is_run else sha256_of(self.network),
-            "categories": None if self.is_run else read_names(self.names_file),
-            "allowed": None if self.allowed is None else sorted(read_names(self.allowed)),
+            "network": self.sha256,
+            "categories": None if self.is_run else [*self.known_names],
+            "allowed": None if self.allowed is None else sorted(self.allowed_names),
             "most_probable": self.most_probable,
             "least_sum": self.least_sum,
         }
 
     def judge(self, seen: Seen) -> Opinion:
         """See `Filter`. The score is the sum of the most probable classes' probabilities."""
-        network = _run_network(self.network) if self.is_run else _places(self.network, self.names_file)
+        if self.is_run:
+            network = _run_network(self.network, self.sha256)
+        else:
+            network = _places(self.network, self.sha256, self.known_names)
         names, probabilities = network(seen)
-        allowed = _allowed(self.allowed, names)
+        allowed = self._allowed(names)
         count = min(len(names), self.most_probable or (1 if self.is_run else MOST_PROBABLE))
         order = np.argsort(-probabilities, kind="stable")[:count]
         told = {names[number]: round(float(probabilities[number]), 4) for number in order}
@@ -103,6 +106,32 @@ class Scenes(Filter):
         elif not allowed.issuperset(told):
             reason = "another scene than allowed"
         return Opinion(not reason, round(total, 4), reason, {"classes": told})
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weights."""
+        return _trained(self.network).sha256 if self.is_run else sha256_of(self.network)
+
+    @cached_property
+    def known_names(self) -> tuple[str, ...]:
+        """The weights' classes."""
+        return tuple(read_names(self.names_file))
+
+    @cached_property
+    def allowed_names(self) -> tuple[str, ...]:
+        """The classes of the text file, if there is one."""
+        return () if self.allowed is None else tuple(read_names(self.allowed))
+
+    def _allowed(self, known: Sequence[str]) -> set[str]:
+        """The classes that are allowed. Raises `UserError` for one that the network does not know."""
+        if self.allowed is None:
+            return set(known)
+        for name in self.allowed_names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                meant = f", did you mean {near[0]}?" if near else f": it knows {', '.join(list(known)[:10])}, …"
+                raise UserError(f"--classes {self.allowed} has {name}, which the network does not know{meant}")
+        return set(self.allowed_names)
 
 
 def read_names(path: Path) -> list[str]:
@@ -118,31 +147,18 @@ def read_names(path: Path) -> list[str]:
     return found
 
 
-def _allowed(path: Path | None, known: Sequence[str]) -> set[str]:
-    """The classes that are allowed. Raises `UserError` for one that the network does not know."""
-    if path is None:
-        return set(known)
-    allowed = read_names(path)
-    for name in allowed:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f", did you mean {near[0]}?" if near else f": it knows {', '.join(list(known)[:10])}, …"
-            raise UserError(f"--classes {path} has {name}, which the network does not know{meant}")
-    return set(allowed)
-
-
 @cache
-def _places(weights: Path, names_file: Path) -> Ask:
-    """The network of a file of weights. Raises `UserError` where they are another network's."""
+def _places(weights: Path, sha256: str, names: tuple[str, ...]) -> Ask:
+    """The network of a file of weights. Raises `UserError` where they are another network's, or were changed."""
     import torch
 
     from waterscape.nn.normalised import Normalised
     from waterscape.nn.resnet18 import ResNet18, fill_resnet18
 
     torch.set_num_threads(1)  # photos are shared among processes
-    names = read_names(names_file)
     network = ResNet18(len(names))
     fill_resnet18(network, weights, "--scenes")
+    check_unchanged(weights, sha256)
     normalised = torch.nn.Sequential(Normalised(), network).eval()
 
     def ask(seen: Seen) -> tuple[Sequence[str], NDArray[np.float64]]:
@@ -154,13 +170,17 @@ def _places(weights: Path, names_file: Path) -> Ask:
 
 
 def cropped(image: Image.Image) -> NDArray[np.uint8]:
-    """The middle of a photo whose shorter side is made 256: 224 × 224 × 3, as torchvision does it."""
+    """The middle of a photo whose shorter side is made 256: 224 × 224 × 3, as torchvision does it.
+
+    Only what is seen is computed: the whole of a panorama of 65000 × 16, so enlarged, would have a gigabyte.
+    """
     width, height = image.size
     # torchvision's Resize: the shorter side exactly, the longer one rounded down
     size = (RESIZED, int(RESIZED * height / width)) if width <= height else (int(RESIZED * width / height), RESIZED)
-    small = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (round((side - CROPPED) / 2) for side in small.size)
-    return np.array(small.crop((left, top, left + CROPPED, top + CROPPED)))
+    left, top = (round((side - CROPPED) / 2) for side in size)
+    across, down = width / size[0], height / size[1]  # pixels of the photo for one
+    box = (left * across, top * down, (left + CROPPED) * across, (top + CROPPED) * down)
+    return np.array(image.resize((CROPPED, CROPPED), Image.Resampling.BILINEAR, box))
 
 
 @cache
@@ -174,8 +194,8 @@ def _trained(run: Path) -> Trained:
 
 
 @cache
-def _run_network(run: Path) -> Ask:
-    """The network of one of our runs; it sees a photo as `waterscape classify` does."""
+def _run_network(run: Path, sha256: str) -> Ask:
+    """The network of one of our runs; it sees a photo as `waterscape classify` does. Raises `UserError`."""
     import torch
 
     from waterscape.data.pictures import decode_picture
@@ -183,6 +203,8 @@ def _run_network(run: Path) -> Ask:
 
     torch.set_num_threads(1)
     trained = _trained(run)
+    if trained.sha256 != sha256:
+        raise changed(run)
     pictured = trained.recipe.pictured()
     entry = trained.recipe.inputs()[pictured]
     assert entry.picture is not None

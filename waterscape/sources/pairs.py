@@ -5,7 +5,6 @@ Neighbouring tiles show the same ground: whole blocks of it go to one split. A p
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from waterscape.sources.photo_set import (
     stored,
 )
 from waterscape.sources.photo_tally import Dropped, Tally
+from waterscape.sources.satellite.source import metres_per_pixel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from waterscape.sources.parallel import Each
 
 OTHER_SIZE = "a tile of another size"
-EQUATOR = 156543.03392  # metres per pixel of a web map at zoom 0 on the equator: 2π · 6 378 137 / 256
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ class Pairs:
         place = _place(pair)
         metres = tile.facts.get("metres_per_pixel")
         if self.options.zoom is not None and place:
-            metres = [EQUATOR * math.cos(math.radians(place["latitude"])) / 2**self.options.zoom] * 2
+            metres = [metres_per_pixel(place["latitude"], self.options.zoom)] * 2
         told = {
             **{name: value for name, value in photo.facts.items() if name != "metres_per_pixel"},
             **place,

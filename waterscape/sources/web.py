@@ -52,6 +52,8 @@ class Limits:
     longest_pause: float = 60.0
     silent_seconds: float = 60.0
     """Without a byte, before an attempt counts as failed."""
+    least_bytes_per_second: float = 1000.0
+    """Of an answer that has begun, before an attempt counts as failed; a silence within the bounds is forgiven once."""
     most_bytes: int = 64 << 20
     """Of an answer; a longer one is refused, before it is read where the server announces its length."""
 
@@ -67,11 +69,14 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What it gives as the reason, on one line: the message of an error in JSON, or the text's beginning."""
+        """What it gives as the reason, on one line: the message of an error in JSON, or the text.
+
+        Show `SHOWN` characters of it at most, cut after secrets are taken out: of a cut one a part would be left.
+        """
         text = self.content.decode(errors="replace")
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             text = str(json.loads(text)["error"]["message"])
-        return " ".join(text.split())[:SHOWN]
+        return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 class WebError(UserError):
@@ -139,7 +144,7 @@ class Web:
         """The content at an address. Raises `WebError` for whatever else than 200 the server says in the end."""
         answer = self.request("GET", url, headers)
         if answer.status != 200:
-            words = _without_secrets(answer.words, headers or {}, url)
+            words = _without_secrets(answer.words, headers or {}, url)[:SHOWN]
             raise WebError(f"{redact(url)}: the server answers {answer.status} ({words})")
         return answer.content
 
@@ -153,7 +158,9 @@ class Web:
         """
         import stamina
 
-        limits, headers = self.limits, headers or {}
+        limits = self.limits
+        headers = {name: value for name, value in (headers or {}).items() if name.lower() != "accept-encoding"}
+        headers["Accept-Encoding"] = "identity"
         with self._lock:
             host = self._hosts[urlsplit(url).netloc]
         tried, answer = 0, None
@@ -171,7 +178,7 @@ class Web:
                     with host.places:
                         answer = self._attempt(host, method, url, headers, content)
         except (_AgainError, _NeverError, RedirectError) as error:
-            reason = _without_secrets(" ".join(str(error).split()), headers, url)
+            reason = _without_secrets(" ".join(str(error).split()), headers, url)[:SHOWN]
             attempts = f"{tried} attempts, the last: " if tried > 1 else ""
             failure = WebError(f"{redact(url)}: {attempts}{reason}")
             failure.final = not isinstance(error, _AgainError)
@@ -206,15 +213,24 @@ class Web:
         raise _NeverError(f"more than {MOST_REDIRECTS} redirects")
 
     def _read(self, response: httpx.Response) -> Answer:
-        """All bytes of an answer, no more than may be. That none are missing is h11's care, which counts them."""
-        most = self.limits.most_bytes
+        """All bytes of an answer, no more than may be. That none are missing is h11's care, which counts them.
+
+        They are taken as they come: a few of a compressed answer may stand for any number.
+        """
+        most, began = self.limits.most_bytes, time.monotonic()
+        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise _NeverError(f"the answer is compressed ({coding[:20]}), which nobody asked for")
         announced = response.headers.get("content-length", "")
         content = bytearray()
         if not announced.isdigit() or int(announced) <= most:
-            for piece in response.iter_bytes():
+            for piece in response.iter_raw():
                 content += piece
                 if len(content) > most:
                     break
+                patience = self.limits.silent_seconds + len(content) / self.limits.least_bytes_per_second
+                if time.monotonic() - began > patience:
+                    raise _AgainError(f"only {len(content)} bytes came within {patience:.0f} s")
             else:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, bytes(content))

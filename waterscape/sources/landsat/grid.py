@@ -63,8 +63,7 @@ def tiles_over(area: Area, kind: Kind, pixels: int | None = None) -> list[GridTi
     """The tiles of `pixels` × `pixels` that share ground with an area, from the north-west to the south-east.
 
     Tiles of degrees share edges, and those at 180° E and at the poles are smaller. Squares of two zones of UTM do not
-    fit at the zones' edge: those that overlap others give way, so a strip of ground there, less than a tile wide, may
-    be in none.
+    fit at the zones' edge: those that overlap others give way, so a strip of ground there may be in none.
 
     Raises `UserError` where there are none, or more than `MOST_TILES`.
     """

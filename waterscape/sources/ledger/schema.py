@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from pathlib import Path
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from waterscape.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 FORMAT = 1
 APPLICATION = 0x57534C31  # WSL1, in the file's header: tells a ledger from any other SQLite file
@@ -62,7 +67,7 @@ def connect(path: Path, *, create: bool, salt: bytes | None = None) -> sqlite3.C
     """
     if not create and not path.is_file():
         raise UserError(f"{path}: there is no ledger; tools/fetch_photos.py makes one")
-    try:
+    with explained(path):
         connection = sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -77,13 +82,32 @@ def connect(path: Path, *, create: bool, salt: bytes | None = None) -> sqlite3.C
             raise UserError(f"{path} is no ledger of photos; name the one that tools/fetch_photos.py made")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute("COMMIT")
-    except sqlite3.DatabaseError as error:
-        raise UserError(
-            f"{path} cannot be used as a ledger ({error}); name one that tools/fetch_photos.py made"
-        ) from error
     if version != FORMAT:
         raise UserError(f"{path} is a ledger of format {version}, this waterscape reads {FORMAT}: install a newer one")
     return connection
+
+
+MENDED_BY = {
+    sqlite3.SQLITE_BUSY: "another program holds it, and the same command goes on when that has ended",
+    sqlite3.SQLITE_READONLY: "make it and its folder writable; the same command goes on",
+    sqlite3.SQLITE_CANTOPEN: "make it and its folder readable and writable; the same command goes on",
+    sqlite3.SQLITE_FULL: "make room on its disk; the same command goes on",
+    sqlite3.SQLITE_IOERR: "see that its disk works and has room; the same command goes on",
+    sqlite3.SQLITE_CORRUPT: "it is damaged, so take a copy that is whole",
+    sqlite3.SQLITE_NOTADB: "name one that tools/fetch_photos.py made",
+}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Make a `UserError` of what a ledger's file, or those who hold it, are at fault for; others are raised as are."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        todo = MENDED_BY.get(getattr(error, "sqlite_errorcode", -1) & 0xFF)  # without the extended code
+        if todo is None:
+            raise
+        raise UserError(f"{path} cannot be used as a ledger ({error}): {todo}") from error
 
 
 def _found(connection: sqlite3.Connection, salt: bytes | None) -> None:

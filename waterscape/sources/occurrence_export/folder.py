@@ -13,6 +13,7 @@ Beside it stands FOLDER.parts.png, a map of parts and tiles: within it would be 
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.sources.occurrence_export.outline import OUTLINE
 from waterscape.sources.occurrence_export.tile_file import is_whole
+from waterscape.sources.parallel import Workers, progress
 from waterscape.sources.planned_folder import PLAN, check_plan, sweep
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ EMPTY, TABLE, TASKS = "empty.txt", "tiles.csv", "tasks.jsonl"
 BEFORE = (OUTLINE, TABLE)  # what a dry run leaves
 
 BAND = "occurrence"
+PROCESSES = min(os.cpu_count() or 1, 8)  # that check tiles: most of it is Python, so threads gain nothing
+FEW, CHUNK = 2000, 200  # tiles that are checked before other processes have started; and handed to one at once
+
+Left = list[tuple["Sheet", list[tuple[int, int]]]]
+"""Each sheet of which something is left to do, with those of its tiles that are."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +93,37 @@ class Folder:
         stands = check_plan(self.path, asdict(plan), before=BEFORE)
         seed = str(stands.get("id") or uuid.uuid4().hex)
         try:
-            for name in parts:
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-            write_text(
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(  # before all else: by it the folder is known as ours, wherever this is stopped
                 self.path / PLAN, json.dumps({**asdict(plan), "software": SOFTWARE, "id": seed}, indent=1) + "\n"
             )
+            for name in parts:
+                (self.path / name).mkdir(exist_ok=True)
             sweep(self.path)
         except OSError as error:
             raise UserError(f"{self.path} cannot be written ({error.strerror}): give --out another folder") from error
         return seed
 
-    def left_of(self, sheet: Sheet) -> list[tuple[int, int]]:
-        """Those of a sheet's tiles that are neither there, whole, nor known to be empty."""
-        empty = self._empty()
-        return [
-            tile
+    def left(self, sheets: Sequence[Sheet]) -> Left:
+        """What is left to do: tiles that are neither there, whole, nor known to be empty. Shows how far it is."""
+        done = set(self._empty())
+        files = {
+            sheet.path(tile): (self.path / sheet.path(tile), sheet.crs, sheet.transform(tile), sheet.tile_size)
+            for sheet in sheets
             for tile in sheet.tiles
-            if sheet.path(tile) not in empty
-            and not is_whole(self.path / sheet.path(tile), sheet.crs, sheet.transform(tile), sheet.tile_size)
-        ]
+            if sheet.path(tile) not in done and (self.path / sheet.path(tile)).is_file()
+        }
+        with Workers(PROCESSES, few=FEW, chunk=CHUNK) as workers:
+            checked = progress(workers.in_order(_is_whole, list(files.values())), len(files), "checking what is there")
+            done.update(path for path, whole in zip(files, checked, strict=True) if whole)
+        rest = ((sheet, [tile for tile in sheet.tiles if sheet.path(tile) not in done]) for sheet in sheets)
+        return [(sheet, tiles) for sheet, tiles in rest if tiles]
 
     def _empty(self) -> frozenset[str]:
         with suppress(FileNotFoundError):
             return frozenset((self.path / EMPTY).read_text().split("\n"))
         return frozenset()
+
+
+def _is_whole(file: tuple[Path, str, tuple[float, ...], int]) -> bool:
+    return is_whole(*file)

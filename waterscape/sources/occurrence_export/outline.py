@@ -96,15 +96,19 @@ def file_parts(path: Path) -> list[Part]:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     if content["type"] != "FeatureCollection":
         return named([(path.stem, whole)])
-    features = [each for each in content["features"] if each.get("geometry")]
+    features = [each for each in content["features"] if each.get("geometry", each)]
     found = []
     for number, feature in enumerate(features, 1):
         told = feature.get("properties") or {}
+        if not isinstance(told, dict):
+            raise UserError(
+                f"{path}, feature {number} has properties that are no object: give names and values, or null"
+            )
         name = next((str(told[key]) for key in NAMES if told.get(key)), f"{path.stem}-{number}")
         found.append((name if len(features) > 1 else path.stem, area_of(feature, f"{path}, feature {number}")))
     parts = named(found)
     tree = shapely.STRtree([part.area.shape for part in parts])
-    for one, other in tree.query(tree.geometries, predicate="overlaps").T.tolist():
+    for one, other in tree.query(tree.geometries, predicate="intersects").T.tolist():
         if one < other and (parts[one].area.shape & parts[other].area.shape).area > 1e-9:
             raise UserError(f"{path}: {parts[one].name} and {parts[other].name} overlap; ground belongs to one part")
     return parts

@@ -188,29 +188,32 @@ def halved(part: Part, most_km2: float) -> list[Part]:
 
 
 def _halves(part: Part) -> list[Part]:
-    """Two halves of equal ground: cut across the longer side, by a meridian or a parallel."""
+    """Two halves of equal ground: cut across the longer side, by a meridian or a parallel.
+
+    The place is found on the ground, where areas are true; the outline is cut in degrees, where its edges are straight.
+    """
     import shapely
 
-    shape = shapely.transform(_together(part.area.shape), _equal_area)
+    shape = _together(part.area.shape)
     west, south, east, north = shape.bounds
-    middle = math.asin(np.clip((south + north) / 2, -1, 1))
-    across = math.radians(east - west) * math.cos(middle) > math.asin(min(north, 1)) - math.asin(max(south, -1))
+    across = (east - west) * math.cos(math.radians((south + north) / 2)) > north - south
+    ground = shapely.transform(shapely.segmentize(shape, DENSE), _ground)
     low, high = (west, east) if across else (south, north)
     for _ in range(40):
         at = (low + high) / 2
         under = (west, south, at, north) if across else (west, south, east, at)
-        if shapely.intersection(shape, shapely.box(*under)).area < shape.area / 2:
+        box = shapely.box(*_ground(np.reshape(under, (2, 2))).ravel())
+        if shapely.intersection(ground, box).area < ground.area / 2:
             low = at
         else:
             high = at
-    halves = []
     boxes = {"west": (west, south, at, north), "east": (at, south, east, north)}
     if not across:
         boxes = {"north": (west, at, east, north), "south": (west, south, east, at)}
-    for word, box in boxes.items():
-        half = shapely.transform(shapely.intersection(shape, shapely.box(*box)), _degrees)
-        pieces = [piece for piece in shapely.get_parts(half) if piece.area > 0]
-        halves.append(Part(f"{part.name}-{word}", joined(pieces, part.name)))
+    halves = []
+    for word, bounds in boxes.items():
+        pieces = shapely.get_parts(shapely.intersection(shape, shapely.box(*bounds)))
+        halves.append(Part(f"{part.name}-{word}", joined([each for each in pieces if each.area > 0], part.name)))
     return halves
 
 
@@ -230,12 +233,3 @@ def middle_longitude(shape: MultiPolygon) -> float:
     weights = np.array([piece.area for piece in shape.geoms])
     angles = np.radians([(piece.bounds[0] + piece.bounds[2]) / 2 for piece in shape.geoms])
     return float(np.degrees(np.arctan2(weights @ np.sin(angles), weights @ np.cos(angles))))
-
-
-def _equal_area(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Degrees → Lambert's cylindrical projection of a sphere, whose areas are those of the ground (N 2)."""
-    return np.stack([places[:, 0], np.sin(np.radians(places[:, 1]))], axis=1)
-
-
-def _degrees(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([places[:, 0], np.degrees(np.arcsin(np.clip(places[:, 1], -1, 1)))], axis=1)

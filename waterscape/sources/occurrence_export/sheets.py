@@ -116,7 +116,10 @@ def sheets_over(parts: Sequence[Part], way: Way, metres: float, tile_size: int) 
     made = _utm(parts, metres, tile_size) if way == "utm" else _degrees(parts, metres, tile_size)
     sheets = [piece for sheet in made for piece in _strips(sheet)]
     if not sheets:
-        raise UserError(f"no tile lies on the area: zones of UTM reach from {LOWEST:g}° to {HIGHEST:g}° north")
+        reach = f"zones of UTM reach from {LOWEST:g}° to {HIGHEST:g}° north"
+        if way == "degrees":
+            reach = "the last whole tiles end before ±180° and ±90°; take a smaller --tile-size"
+        raise UserError(f"no tile lies on the area: {reach}")
     for kind, names in (("parts", [part.name for part in parts]), ("sheets", [sheet.name for sheet in sheets])):
         (name, count), *_ = Counter(map(str.lower, names)).most_common(1)
         if count > 1:
@@ -146,19 +149,22 @@ def _sheet(name: str, part: str, crs: str, pixel: float, size: int, places: Iter
 
 
 def _degrees(parts: Sequence[Part], metres: float, tile_size: int) -> Iterator[Sheet]:
-    """Tiles counted from 0° N, 0° E, as Earth Engine's pixels are; a part beyond 180° E has a sheet on either side."""
+    """Tiles counted from 0° N, 0° E, as Earth Engine's pixels are; a part beyond 180° E has a sheet on either side.
+
+    What does not fit between ±180° and ±90° is no tile: half of it would be ground of the other side, or none.
+    """
     import shapely
 
     pixel = metres / METRES_PER_DEGREE
     side = pixel * tile_size
+    most_across, most_up = (math.floor(edge / side + TOUCH) for edge in (180, 90))
     for part in parts:
-        shapely.prepare(part.area.shape)
         places = set[tuple[int, int]]()
         for polygon in part.area.shape.geoms:
             west, south, east, north = polygon.bounds
             shapely.prepare(polygon)
-            columns = np.arange(math.floor(west / side), math.ceil(east / side))
-            for row in range(math.floor(-north / side), math.ceil(-south / side)):
+            columns = np.arange(max(math.floor(west / side), -most_across), min(math.ceil(east / side), most_across))
+            for row in range(max(math.floor(-north / side), -most_up), min(math.ceil(-south / side), most_up)):
                 low, high = -(row + 1) * side, -row * side
                 boxes = shapely.box(columns * side + TOUCH, low + TOUCH, (columns + 1) * side - TOUCH, high - TOUCH)
                 places.update((row, int(column)) for column in columns[shapely.intersects(polygon, boxes)])

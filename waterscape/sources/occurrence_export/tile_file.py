@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MASKED = 255
 IN_STEP = 1e-4  # of a pixel by which a corner may be off
 CHECKSUM = "crc32"
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}  # else each tile that is opened lists the folder of all
 
 
 class TileError(Exception):
@@ -80,7 +81,7 @@ def is_whole(path: Path, crs: str, transform: tuple[float, ...], size: int) -> b
     if not path.is_file():
         return False
     try:
-        with rasterio.open(path, driver="GTiff") as dataset:
+        with rasterio.Env(**ALONE), rasterio.open(path, driver="GTiff") as dataset:
             if _differs(dataset, crs, transform, size, size):
                 return False
             percent = dataset.read(1)

@@ -6,22 +6,19 @@ a file that is not there. Photos of one place have the same tile, which is asked
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from waterscape.data.pack import lock
 from waterscape.durable import write_bytes
 from waterscape.errors import UserError
 from waterscape.sources.ledger import Tile
 from waterscape.sources.requests_at_once import in_any_order
-from waterscape.sources.satellite.picture import SUFFIXES
 from waterscape.sources.satellite.source import (
     NO_PICTURE,
     OTHER_SIZE,
+    REFUSED,
     DeniedError,
     NoTileError,
     SatelliteTile,
@@ -30,13 +27,13 @@ from waterscape.sources.satellite.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from waterscape.sources.ledger import Ledger
     from waterscape.sources.satellite.work import Spot
 
-FAILURES_IN_A_ROW = 5  # to get an answer of the right kind, after which the source is not asked again
+FAILURES_IN_A_ROW = 5  # to get an answer of the right kind, after which the source is at fault, and not the places
 PARTIAL = ".partial-"
 
 
@@ -90,25 +87,32 @@ def fetch(spots: Sequence[Spot], source: TileSource, ledger: Ledger, out: Path) 
             _write(path, tile.content)
         return Brought(files, _row(source, plan, tile), len(tile.content))
 
+    def fail(spot: Spot, error: NoTileError) -> None:
+        row = Tile("", source.name, "failed", str(error), facts={"plan": plan})
+        outcome.failed[error.reason] += _note(ledger, dict.fromkeys(spot.photos), row)
+        _sweep(ledger, spot, ())
+        outcome.examples[error.reason] = str(error)
+
     outcome, in_a_row = Outcome(), 0
+    odd: list[tuple[Spot, NoTileError]] = []  # noted when another answer shows that the source answers
     with closing(in_any_order(spots, bring, source.demand.at_once, UserError)) as results:
         for spot, result in results:
             outcome.requests += 1
             if isinstance(result, Brought):
                 outcome.fetched += _note(ledger, result.files, result.row)
-                _sweep(out, result.files)
+                _sweep(ledger, spot, result.files.values())
                 outcome.megabytes += result.size / 1e6
             elif isinstance(result, NoTileError):
-                row = Tile("", source.name, "failed", str(result), facts={"plan": plan})
-                outcome.failed[result.reason] += _note(ledger, dict.fromkeys(spot.photos), row)
-                _sweep(out, dict.fromkeys(spot.photos))
-                outcome.examples[result.reason] = str(result)
+                odd.append((spot, result))
             elif isinstance(result, UnansweredError):
                 outcome.unanswered += len(spot.photos)
                 outcome.examples["no answer"] = str(result)
             else:
                 raise _denied(result, outcome)
             in_a_row = in_a_row + 1 if _odd(result) else 0
+            if not in_a_row or (outcome.requests == len(spots) and in_a_row < FAILURES_IN_A_ROW):
+                while odd:
+                    fail(*odd.pop(0))
             if in_a_row >= FAILURES_IN_A_ROW:
                 raise UserError(
                     f"{in_a_row} requests in a row came to nothing, the last: {result}. {outcome.fetched} photos got "
@@ -120,7 +124,7 @@ def fetch(spots: Sequence[Spot], source: TileSource, ledger: Ledger, out: Path) 
 def _odd(result: Brought | UserError) -> bool:
     """Whether something else than the place seems to be at fault."""
     return isinstance(result, UnansweredError) or (
-        isinstance(result, NoTileError) and result.reason in (NO_PICTURE, OTHER_SIZE)
+        isinstance(result, NoTileError) and result.reason in (NO_PICTURE, OTHER_SIZE, REFUSED)
     )
 
 
@@ -157,43 +161,32 @@ def _note(ledger: Ledger, files: Mapping[str, Path | None], row: Tile) -> int:
     A photo whose owner asked to be forgotten meanwhile is not there any more: its file goes again.
     """
     noted = 0
-    try:
-        with ledger.transaction():
-            for photo, path in files.items():
-                if ledger.photo(photo) is not None:
-                    ledger.put_tile(replace(row, photo=photo, file=ledger.name_of(path) if path else ""))
-                    noted += 1
-                elif path:
-                    path.unlink(missing_ok=True)
-    except sqlite3.OperationalError as error:
-        raise UserError(f"{ledger.path} cannot be written ({error}): make room or rights") from error
+    with ledger.transaction():
+        for photo, path in files.items():
+            if ledger.photo(photo) is not None:
+                ledger.put_tile(replace(row, photo=photo, file=ledger.name_of(path) if path else ""))
+                noted += 1
+            elif path:
+                path.unlink(missing_ok=True)
     return noted
 
 
-def _sweep(out: Path, files: Mapping[str, Path | None]) -> None:
-    """Remove what photos had before, by other options, under other names."""
-    for photo, file in files.items():
-        for path in (out / f"{photo}{suffix}" for suffix in SUFFIXES.values()):
-            if path != file:
-                path.unlink(missing_ok=True)
+def _sweep(ledger: Ledger, spot: Spot, files: Iterable[Path]) -> None:
+    """Remove what a place's photos had before, by other options, under other names."""
+    new = {ledger.name_of(path) for path in files}
+    for file in spot.before:
+        if file not in new:
+            ledger.path_of(file).unlink(missing_ok=True)
 
 
-@contextmanager
-def taken(out: Path, part: tuple[int, int]) -> Iterator[None]:
-    """The folder, made where it is not, for this program alone (or this part of N); what a killed one left is swept up.
+def ready(out: Path, *, alone: bool) -> None:
+    """Make the folder where it is not; what a killed program left there is swept up, where no part may be at work.
 
-    Raises `UserError` where another program has it, or nothing can be written there.
+    Raises `UserError` where nothing can be written there.
     """
-    name = ".fetching" if part == (1, 1) else f".fetching-{part[0]:04d}-of-{part[1]:04d}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        handle = lock(out / name, os.O_CREAT | os.O_RDWR, f"{out}: another fetch_satellite.py is writing there")
+        for left in out.glob(f"{PARTIAL}*") if alone else ():
+            left.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be written to ({error.strerror}): give --out a folder that can") from error
-    try:
-        if part == (1, 1):
-            for left in out.glob(f"{PARTIAL}*"):
-                left.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(handle)

@@ -29,6 +29,8 @@ def refuse_repeated(ledger: Ledger, tiles: Iterable[Tile]) -> list[Tile]:
     refused = [tile for same in pictures.values() if _apart(same) for tile in same]
     with ledger.transaction():
         for tile in refused:
+            if ledger.photo(tile.photo) is None:  # forgotten meanwhile
+                continue
             words = f"{NO_IMAGERY}: the same picture as at another place"
             ledger.put_tile(replace(tile, state="failed", reason=words, file="", sha256=""))
     for tile in refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from waterscape.errors import UserError
 from waterscape.randomness import hash64
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from waterscape.sources.satellite.source import TileSource
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(NamedTuple):
     """A place whose tile is asked for once, and the photos (keys) of it."""
 
     latitude: float
     longitude: float
     photos: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    """Files of the tiles that they had before, which these take the place of; relative to the ledger's folder."""
 
 
 @dataclass
@@ -72,13 +73,15 @@ def work_of(
         known: a ledger of the part, with the tiles that it has already.
 
     Raises:
-        UserError: tiles of other options stand, or those of another source lie in the folder.
+        UserError: tiles of other options stand, or lie in another folder; photos or those of another source lie in it.
     """
-    stand: dict[str, tuple[str, str, str]] = {}
+    folders = _Folders(ledger, out)
+    refuse_photos_folder(ledger, out)
+    stand, before = dict[str, tuple[str, str, str]](), defaultdict[str, set[str]](set)
     for one in filter(None, (ledger, known)):
-        stand |= _standing(one, source, out, replace=replace)
+        stand |= _standing(one, source, folders, before, replace=replace)
     work, groups = Work(), defaultdict[tuple[float, float], list[str]](list)
-    digits, present = decimals(source.finest_metres), _files_below(out)
+    digits = decimals(source.finest_metres)
     for key, latitude, longitude in ledger.kept_places():
         work.kept += 1
         if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
@@ -91,26 +94,49 @@ def work_of(
         state, reason, file = stand.get(key, ("", "", ""))
         if state == "failed" and not retry:
             work.failed[reason.partition(":")[0]] += 1
-        elif state == "fetched" and file.rpartition("/")[2] in present:
+        elif state == "fetched" and folders.has(file):
             work.done += 1
         else:
             work.lost += state == "fetched"
             groups[place].append(key)
-    work.spots = [Spot(*place, tuple(keys)) for place, keys in groups.items()]
+    for place, keys in groups.items():
+        olds = before and sorted(file for key in keys for file in before.get(key, ()))
+        work.spots.append(Spot(*place, tuple(keys), tuple(olds)))
     return work
 
 
-def _standing(ledger: Ledger, source: TileSource, out: Path, *, replace: bool) -> dict[str, tuple[str, str, str]]:
-    """Photo → state, reason and file of its tile, where it is of this source and these options."""
-    plan, folder, stand, same = dict(source.plan), ledger.name_of(out), {}, set[str]()
+def refuse_photos_folder(ledger: Ledger, out: Path) -> None:
+    """Raise `UserError` where photos of a ledger lie in the folder for their tiles, which have the same names."""
+    if any(map(_Folders(ledger, out).is_out, ledger.photo_folders())):
+        raise UserError(f"{out} holds the photos of {ledger.path}: give --out another folder for their tiles")
+
+
+def _standing(
+    ledger: Ledger, source: TileSource, folders: _Folders, before: dict[str, set[str]], *, replace: bool
+) -> dict[str, tuple[str, str, str]]:
+    """Photo → state, reason and file of its tile, where it is of this source, these options, and in the folder.
+
+    `before` takes the files of each photo's tiles of this source, whatever they are.
+    """
+    plan, out, stand, same = dict(source.plan), folders.out, {}, set[str]()
     for photo, of, state, reason, file, told in ledger.tile_states():
+        folder = file.rpartition("/")[0]
         if of != source.name:
-            if file.rpartition("/")[0] == folder:
+            if file and folders.is_out(folder):
                 raise UserError(f"{out} holds tiles of {of}: give --out another folder for those of {source.name}")
             continue
+        if file:
+            before[photo].add(file)
+            if not folders.is_out(folder) and folders.has(file):
+                if not replace:
+                    raise UserError(
+                        f"{ledger.path} has tiles of {source.name} in {ledger.path_of(folder)}: give that as --out, or "
+                        f"--replace to fetch them anew into {out}, which removes the old ones"
+                    )
+                continue
         if told is not None and told not in same:
-            before = json.loads(told)
-            differ = ", ".join(name for name, value in plan.items() if before.get(name) != value)
+            options = json.loads(told)
+            differ = ", ".join(name for name, value in plan.items() if options.get(name) != value)
             if differ and not replace:
                 raise UserError(
                     f"{ledger.path} has tiles of {source.name} with other options ({differ}): give the same, or "
@@ -123,5 +149,25 @@ def _standing(ledger: Ledger, source: TileSource, out: Path, *, replace: bool) -
     return stand
 
 
-def _files_below(out: Path) -> set[str]:
-    return {path.name for path in out.iterdir()} if out.is_dir() else set()
+class _Folders:
+    """The folders that a ledger's rows name, each looked into once."""
+
+    def __init__(self, ledger: Ledger, out: Path) -> None:
+        self.ledger, self.out = ledger, out
+        self._resolved = out.resolve()
+        self._is_out: dict[str, bool] = {}
+        self._names: dict[str, set[str]] = {}
+
+    def is_out(self, folder: str) -> bool:
+        """Whether one is that of the tiles to fetch, by whatever way it is named."""
+        if folder not in self._is_out:
+            self._is_out[folder] = self.ledger.path_of(folder).resolve() == self._resolved
+        return self._is_out[folder]
+
+    def has(self, file: str) -> bool:
+        """Whether a file is where its row says."""
+        folder, _, name = file.rpartition("/")
+        if folder not in self._names:
+            path = self.ledger.path_of(folder)
+            self._names[folder] = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        return name in self._names[folder]

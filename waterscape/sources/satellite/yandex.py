@@ -107,11 +107,13 @@ class Yandex:
         for attempt in range(1, ATTEMPTS + 1):
             content = self._asked(latitude, longitude)
             try:
+                if self._key.encode() in content:
+                    raise NoTileError(NO_PICTURE, "it repeats the key")
                 suffix = suffix_of(content, width, height)
                 break
             except NoTileError as error:
                 if error.reason != NO_PICTURE or attempt == ATTEMPTS:
-                    raise NoTileError(error.reason, self._without_key(str(error).partition(": ")[2])) from None
+                    raise NoTileError(error.reason, str(error).partition(": ")[2]) from None
         facts = {
             "zoom": self.zoom,
             "address": redact(self._address),
@@ -151,12 +153,12 @@ class Yandex:
 
     def _words(self, answer: Answer) -> str:
         """An error's message, which JSON, XML or text may hold."""
-        text = answer.content[:10_000].decode(errors="replace")
+        text = self._without_key(answer.content.decode(errors="replace"))[:10_000]  # first: a cut key is none to find
         found = re.search(r'"message"\s*:\s*"([^"]*)"', text) or re.search(r"<message>([^<]*)</message>", text)
         if not found and re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
             found = re.search(r"<title>([^<]*)</title>", text, re.IGNORECASE)
         words = found[1] if found else re.sub(r"<[^>]*>", " ", text)
-        return self._without_key(" ".join(words.split())[:SHOWN])
+        return self._without_key(" ".join(words.split()))[:SHOWN]
 
     def _without_key(self, text: str) -> str:
         return redact(text.replace(self._key, "…"))

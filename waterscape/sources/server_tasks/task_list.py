@@ -107,33 +107,35 @@ class Task:
         return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "refused", "FORGOTTEN")
 
 
+def read_tasks(path: Path) -> tuple[dict[str, Task], bool]:
+    """The tasks on a list by their names, and whether its last line is torn; no task where there is no list.
+
+    A torn line tells of nothing that was asked for, since each is whole before its request.
+
+    Raises `UserError` where the file is not such a list.
+    """
+    tasks: dict[str, Task] = {}
+    content = path.read_text(errors="replace") if path.exists() else ""
+    for line in filter(None, content.split("\n")):
+        try:
+            facts = json.loads(line)
+            facts.pop("time", None)
+            tasks[facts["name"]] = Task(**facts)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    if content.strip() and not tasks:
+        raise UserError(f"{path} is no list of tasks: move it away, or give --out another folder")
+    return tasks, bool(content) and not content.endswith("\n")
+
+
 class TaskList:
     """The tasks in a file of JSON lines, a line a change. Raises `UserError` where the file is not such a list."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.tasks: dict[str, Task] = {}
-        torn = self._read() if path.exists() else False
+        self.tasks, torn = read_tasks(path)
         self._lines = Lines(path)
         if torn:
             self._lines.write("\n")  # what a lost machine left of a line stays by itself
-
-    def _read(self) -> bool:
-        """Take in what the file says; returns whether its last line is torn.
-
-        A torn line tells of nothing that was asked for, since each is whole before its request.
-        """
-        content = self.path.read_text(errors="replace")
-        for line in filter(None, content.split("\n")):
-            try:
-                facts = json.loads(line)
-                facts.pop("time", None)
-                self.tasks[facts["name"]] = Task(**facts)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-        if content.strip() and not self.tasks:
-            raise UserError(f"{self.path} is no list of tasks: move it away, or give --out another folder")
-        return bool(content) and not content.endswith("\n")
 
     def put(self, task: Task) -> None:
         """Write a task's state, on the disk when this returns."""

@@ -61,7 +61,8 @@ def page_of(content: bytes) -> Page:
         raise AnswerError("the answer is no object")
     if isinstance(answer.get("error"), dict):
         code = answer["error"].get("error_code")
-        words = " ".join(str(answer["error"].get("error_msg", "")).split())
+        told = str(answer["error"].get("error_msg", ""))
+        words = " ".join("".join(letter if letter.isprintable() else " " for letter in told).split())
         raise RefusalError(code if _is_whole(code) else 0, words)
     response = answer.get("response")
     if not isinstance(response, dict):
@@ -88,7 +89,7 @@ def _largest(item: dict[str, Any]) -> tuple[str, int | None, int | None]:
     """Address, width and height of the largest size; the original among them, where VK tells it."""
     sizes = item.get("sizes")
     told = [*(sizes if isinstance(sizes, list) else []), item.get("orig_photo")]
-    usable = [one for one in told if isinstance(one, dict) and isinstance(one.get("url"), str) and one["url"]]
+    usable = [one for one in told if isinstance(one, dict) and _is_address(one.get("url"))]
     if not usable:
         return "", None, None
 
@@ -105,9 +106,14 @@ def _largest(item: dict[str, Any]) -> tuple[str, int | None, int | None]:
 
 
 def _degrees(value: Any, most: float) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) <= most:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most:
         return float(value)
     return None
+
+
+def _is_address(value: Any) -> bool:
+    """Whether it may be one: halves of surrogate pairs, which no database takes, are as little printable as others."""
+    return isinstance(value, str) and bool(value) and value.isprintable()
 
 
 def _is_whole(value: Any) -> bool:

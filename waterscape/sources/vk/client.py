@@ -10,11 +10,11 @@ from urllib.parse import urlencode, urlsplit
 
 from waterscape.errors import UserError
 from waterscape.sources.vk.answers import AnswerError, Page, RefusalError, page_of
-from waterscape.sources.vk.turns import Turns
 from waterscape.sources.web import Limits, Web, WebError
 
 if TYPE_CHECKING:
     from waterscape.sources.vk.cover import Circle
+    from waterscape.sources.vk.turns import Turns
 
 ENDPOINT, VERSION = "https://api.vk.com", "5.199"
 URL_VARIABLE, TOKEN_VARIABLE = "VK_URL", "VK_TOKEN"
@@ -56,7 +56,7 @@ class PlaceError(UserError):
 class VK:
     """VK's API with somebody's token. Safe to use from many threads."""
 
-    def __init__(self, per_second: float = MOST_PER_SECOND, patience: Limits = PATIENCE) -> None:
+    def __init__(self, turns: Turns, patience: Limits = PATIENCE) -> None:
         """Make ready with the token of `VK_TOKEN`. Raises `UserError` without one; nothing is asked yet."""
         self.url = endpoint()
         self._token = os.environ.get(TOKEN_VARIABLE, "").strip()
@@ -66,7 +66,9 @@ class VK:
             )
         if not self._token.isascii() or not self._token.isprintable() or " " in self._token:
             raise UserError(f"{TOKEN_VARIABLE} is no token: it holds letters that none has")
-        self.turns = Turns(per_second)
+        self.turns = turns
+        self.waiting = ""
+        """For what, while VK asks for patience."""
         self._patience = patience
         self._web = Web(patience)
 
@@ -125,10 +127,13 @@ class VK:
         if answer.status != 200:
             words = self._without_token(answer.words)
             raise VKError(f"VK answers {answer.status} ({words}); run the same command again later")
-        return page_of(answer.content)
+        page = page_of(answer.content)
+        self.waiting = ""
+        return page
 
     def _may_be_better(self, error: Exception) -> bool:
         if isinstance(error, RefusalError) and error.code in SLOWER:
+            self.waiting = f"error {error.code}, {SLOWER[error.code]}"
             self.turns.quiet(self._patience.first_pause)
         return isinstance(error, AnswerError) or (isinstance(error, RefusalError) and error.code in AGAIN)
 

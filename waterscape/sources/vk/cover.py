@@ -20,7 +20,7 @@ import numpy as np
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -225,3 +225,9 @@ def _touches(shape: Any, centres: NDArray[np.float64], reach: float) -> NDArray[
     turned = [shapely.transform(outlines, partial(np.add, (turn, 0))) for turn in (-360, 0, 360)]
     touching: NDArray[np.bool_] = np.any([shapely.intersects(shape, one) for one in turned], axis=0)
     return touching
+
+
+def points(latitudes: Sequence[float | None], longitudes: Sequence[float | None]) -> NDArray[np.float64]:
+    """Places as points on a sphere of radius 1 (N 3), of degrees."""
+    y, x = np.radians(np.array(latitudes, float)), np.radians(np.array(longitudes, float))
+    return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=1)

@@ -29,7 +29,7 @@ PATIENCE = WebLimits(at_once=8, per_second=50, attempts=4, silent_seconds=30, mo
 ATTEMPTS = 3  # at a photo that comes damaged
 IN_A_ROW = 30  # photos that nobody answers for, after which none is asked for
 SMALL = 64  # pixels a side of the copy that is decoded to see that the photo is whole
-NO_ADDRESS = "VK tells no address of it"
+NO_ADDRESS, ANSWERS = "VK tells no address of it", "the server answers"
 
 
 class LaterError(Exception):
@@ -135,7 +135,7 @@ class Downloads:
         except WebError as error:
             raise self._of(error) from error
         if answer.status != 200:
-            raise _NeverError(f"the server answers {answer.status}")
+            raise _NeverError(f"{ANSWERS} {answer.status}")
         return answer.content
 
     @staticmethod

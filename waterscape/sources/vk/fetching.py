@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from waterscape.errors import UserError
@@ -12,17 +14,20 @@ from waterscape.sources.ledger import Ledger
 from waterscape.sources.parallel import progress
 from waterscape.sources.vk import parts, tally
 from waterscape.sources.vk.client import VK, PlaceError, VKError, endpoint
-from waterscape.sources.vk.downloading import Downloaded, Downloads
+from waterscape.sources.vk.downloading import ANSWERS, NO_ADDRESS, Downloaded, Downloads
 from waterscape.sources.vk.maps import draw_circles
 from waterscape.sources.vk.photo_hosts import PhotoHosts
 from waterscape.sources.vk.report import Circles, illustrate, moment, report, shortened
-from waterscape.sources.vk.searching import SOURCE, Search, Window, begin, searching
+from waterscape.sources.vk.searching import SOURCE, Search, Window, begin, begun, request_key, searching
+from waterscape.sources.vk.signs_of_life import signs_of_life
+from waterscape.sources.vk.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from waterscape.sources.area import Area
+    from waterscape.sources.ledger import Photo
     from waterscape.sources.photo_file import Limits
     from waterscape.sources.vk.cover import Circle
 
@@ -43,9 +48,9 @@ class Job:
     start: int
     """Seconds since 1970."""
     end: int | None
-    """None: the moment at which the fetch was begun."""
+    """None, or one to come: the moment at which the fetch was begun."""
     per_second: float
-    """Requests to VK's API."""
+    """Requests to VK's API, of all parts together."""
     photo_hosts: Sequence[str]
     limits: Limits
     """Of the photos' sizes."""
@@ -54,6 +59,16 @@ class Job:
     """Whether reports show exact places."""
     retry: bool
     """Whether photos that could not be had are asked for again."""
+
+    @property
+    def share(self) -> float:
+        """Requests to VK's API in a second that this fetch may make, on average."""
+        return self.per_second / (self.part.count if self.part else 1)
+
+    @property
+    def turns(self) -> Turns:
+        """Those of all fetches into the ledger, of which this one takes its share."""
+        return Turns(self.share, max(1, int(self.per_second)), self.ledger)
 
     @property
     def own(self) -> Sequence[Circle]:
@@ -66,25 +81,27 @@ class Job:
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     def left(self) -> list[Circle]:
-        """The circles that the ledger, if there is one, does not know to be asked for."""
-        left = list(self.own)
-        if self.ledger.is_file():
-            with Ledger(self.ledger) as ledger:
-                prefix = f"vk {self.area.digest[:12]} "
-                begun = ledger.request(f"{prefix}begun {self.radius} {self.start}")
-                end = self.end if self.end is not None or begun is None else begun.facts["end"]
-                left = [one for one in left if ledger.request(f"{prefix}{one.name} {self.start}-{end}") is None]
+        """The circles that the ledger and the part's own, if they are there, do not know to be asked for."""
+        left, end = list(self.own), self.end
+        for path in (self.ledger, *([self.part.path(self.ledger)] if self.part else [])):
+            if path.is_file():
+                with Ledger(path) as ledger:
+                    window = begun(ledger, self.area, self.radius, self.start, self.end)
+                    end = window.end if window else end
+                    keys = {one: request_key(self.area, one, Window(self.start, end or 0)) for one in left}
+                    left = [one for one in left if ledger.request(keys[one]) is None]
         return left
 
     def outlook(self, left: Sequence[Circle]) -> str:
         """What a fetch would ask for, and how long that takes."""
-        until = moment(self.end) if self.end is not None else "now"
+        to_come = self.end is None or self.end >= datetime.now(UTC).timestamp()
+        until = "now" if self.end is None or to_come else moment(self.end)
         done = f", {len(self.own) - len(left)} of them asked for already" if len(left) < len(self.own) else ""
-        hours = len(left) / self.per_second / 3600
+        hours = len(left) / self.share / 3600
         return (
             f"{self.title} cover the area{done}\n"
             f"photos from {moment(self.start)} to {until}\n"
-            f"{len(left)} requests at least, {hours:.2f} hours at {self.per_second:g} a second; one more for each 1000 "
+            f"{len(left)} requests at least, {hours:.2f} hours at {self.share:g} a second; one more for each 1000 "
             "photos of a circle, and some to halve the time of one that has over 3000"
         )
 
@@ -115,8 +132,9 @@ class Fetch:
         if not self.job.part:
             for partial in self.job.out.glob(".partial-*-vk-*.jpg"):  # of a fetch that was killed
                 partial.unlink(missing_ok=True)
+        stale = self._retry() if self.job.retry else []
         try:
-            circles = self._search()
+            circles = self._search(stale)
         except VKError:
             self._download()  # photos are fetched from elsewhere: what was found until then may as well be there
             raise
@@ -146,36 +164,57 @@ class Fetch:
             path.unlink()
         return code
 
-    def _search(self) -> Circles:
-        """Search the circles; of those that the ledger has already, nothing is asked."""
+    def _search(self, stale: Sequence[Photo]) -> Circles:
+        """Search the circles; of those that the ledger has already, nothing is asked but where `stale` photos lie."""
         circles, in_a_row = Circles(), 0
         own = self.job.own
-        self._vk = VK(self.job.per_second)
-        search = Search(self._vk, self.ledger, self.job.area, self.window, above=self.whole)
-        for circle, result in progress(searching(search, own), len(own), "searching", "circle"):
-            if isinstance(result, PlaceError):
-                circles.refused.append((circle, str(result)))
-                in_a_row += 1
-                if in_a_row == REFUSED_IN_A_ROW:
-                    raise UserError(f"{in_a_row} circles in a row are not answered, the last: {result}")
-            else:
-                in_a_row = 0
-                circles.add(result)
+        self._vk = VK(self.job.turns)
+        search = Search(self._vk, self.ledger, self.job.area, self.window, above=self.whole, stale=stale)
+        with signs_of_life(search):
+            for circle, result in progress(searching(search, own), len(own), "searching", "circle"):
+                if isinstance(result, PlaceError):
+                    circles.refused.append((circle, str(result)))
+                    in_a_row += 1
+                    if in_a_row == REFUSED_IN_A_ROW:
+                        raise UserError(f"{in_a_row} circles in a row are not answered, the last: {result}")
+                else:
+                    in_a_row = 0
+                    circles.add(result)
         return circles
+
+    def _retry(self) -> list[Photo]:
+        """Have photos that could not be had fetched again; returns those whose addresses may have become stale."""
+        failed = [photo for photo in self.ledger.photos("failed") if photo.source == SOURCE]
+        with self.ledger.transaction():
+            for photo in failed:
+                self.ledger.update(replace(photo, state="found", reason=""))
+        return [photo for photo in failed if photo.reason.startswith((NO_ADDRESS, ANSWERS))]
 
     def _download(self) -> Downloaded:
         job, done = self.job, Downloaded()
-        if job.retry:
-            with self.ledger.transaction():
-                for photo in self.ledger.photos("failed"):
-                    if photo.source == SOURCE:
-                        self.ledger.update(replace(photo, state="found", reason=""))
+        self._miss_files()
         keys = job.part.to_fetch(self.ledger, self.whole) if job.part else tally.keys(self.ledger, "found")
         downloads = Downloads(self.ledger, job.out, PhotoHosts(job.photo_hosts, endpoint()), job.limits)
         for done in progress(downloads.all(keys), len(keys), "fetching", "photo"):  # noqa: B007
             pass
         downloads.close()
         return done
+
+    def _miss_files(self) -> None:
+        """Photos that were fetched, whose files have gone, are to be fetched again."""
+        there = {entry.name for entry in os.scandir(self.job.out)}
+        gone = [
+            key
+            for key, file in tally.files(self.ledger)
+            if file.rpartition("/")[2] not in there and not self.ledger.path_of(file).is_file()
+        ]
+        with self.ledger.transaction():
+            for key in gone:
+                photo = self.ledger.photo(key)
+                if photo is not None:
+                    self.ledger.update(replace(photo, state="found"))
+        if gone:
+            print(f"{self.job.out}: the files of {len(gone)} photos have gone; they are fetched again", flush=True)
 
     def _check(self, circles: Circles, downloaded: Downloaded) -> None:
         """Raise `UserError` where another time may bring more."""

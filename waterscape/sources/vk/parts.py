@@ -10,17 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from waterscape.errors import UserError
 from waterscape.sources.ledger import Ledger, Request
 from waterscape.sources.vk import tally
+from waterscape.sources.vk.cover import points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from waterscape.sources.vk.cover import Circle
 
@@ -53,8 +50,8 @@ class Part:
             return []
         from scipy.spatial import cKDTree
 
-        tree = cKDTree(_points([circle.latitude for circle in self.circles], [c.longitude for c in self.circles]))
-        _, nearest = tree.query(_points([one.latitude for one in found], [one.longitude for one in found]))
+        tree = cKDTree(points([circle.latitude for circle in self.circles], [c.longitude for c in self.circles]))
+        _, nearest = tree.query(points([one.latitude for one in found], [one.longitude for one in found]))
         mine = range(*self.own.indices(len(self.circles)))
         wanted = [one.key for one, circle in zip(found, nearest, strict=True) if int(circle) in mine]
         return [key for key in wanted if (known := whole.photo(key)) is None or known.state == "found"]
@@ -106,9 +103,3 @@ def join(whole: Ledger, paths: Sequence[Path], plan: str, photos: Path) -> None:
             for key in tally.keys(part, "fetched"):
                 if whole.photo(key) is None:
                     (photos / f"{key}.jpg").unlink(missing_ok=True)
-
-
-def _points(latitudes: Sequence[float | None], longitudes: Sequence[float | None]) -> NDArray[np.float64]:
-    """Points on a sphere of radius 1 (N 3), of degrees."""
-    y, x = np.radians(np.array(latitudes, float)), np.radians(np.array(longitudes, float))
-    return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=1)

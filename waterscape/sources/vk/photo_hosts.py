@@ -59,7 +59,12 @@ class PhotoHosts:
     def may_answer(self, address: str) -> bool:
         """Whether a photo may come from an IP address: a name may lead elsewhere when it is looked up again."""
         known = _plain(address)
-        return _is_public(known) or (self._own is not None and known.is_loopback) or bool(getproxies())
+        return _is_public(known) or (self._own is not None and known.is_loopback) or _by_proxy()
+
+
+def _by_proxy() -> bool:
+    """Whether a proxy answers in the hosts' place; NO_PROXY alone is none."""
+    return not getproxies().keys().isdisjoint({"http", "https", "all"})
 
 
 def _addresses(host: str) -> list[IP]:

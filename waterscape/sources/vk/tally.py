@@ -16,6 +16,11 @@ def keys(ledger: Ledger, state: str) -> list[str]:
     return [key for (key,) in rows]
 
 
+def files(ledger: Ledger) -> list[tuple[str, str]]:
+    """Key and file of the photos that are fetched."""
+    return ledger._all("SELECT key, file FROM photos WHERE state = 'fetched' AND source = ?", (SOURCE,))
+
+
 def by_state(ledger: Ledger) -> dict[str, int]:
     """State → photos."""
     return dict(ledger._all("SELECT state, count(*) FROM photos WHERE source = ? GROUP BY state", (SOURCE,)))
