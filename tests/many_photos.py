@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from waterscape.filters.sun import altitude
 from waterscape.sources.ledger import Decision, Ledger, Photo, Tile
 
 OWNER = 736251899  # a number that is nowhere on a page
@@ -52,16 +53,30 @@ def write_ledger(folder, photos=60, pictures=12, seed=0):
             facts = {"owner": OWNER, "text": f"photo{OWNER}_{number}"}
             url = f"https://sun9-1.example.org/{OWNER}/{number}.jpg"
             row = Photo(
-                *(key, "vk", str(OWNER), str(number), float(latitude), float(longitude), 1.6e9 + 9e4 * number, url),
+                *(
+                    key,
+                    "vk",
+                    str(OWNER),
+                    str(number),
+                    float(latitude),
+                    float(longitude),
+                    1.6e9 + 9e4 * number + 17,
+                    url,
+                ),
                 *(720, 480, "© its author, by VK's terms", "fetched", "", f"photos/painted-{number % pictures}.jpg"),
                 facts=facts,
             )
             ledger.add([row])
-            ledger.decide(filters_say(key, random))
+            ledger.decide([*filters_say(key, random), daytime_of(row)])
             if number % 2:
                 tile = f"satellite/{number % 4}.png"
                 ledger.put_tile(Tile(key, "yandex", file=tile, width=450, height=450, metres_per_pixel=2.7))
     return folder / "photos.db"
+
+
+def daytime_of(photo):
+    """What the daytime filter thought before it rounded: a score that, with the time, tells the place."""
+    return Decision(photo.key, "daytime", "keep", round(altitude(photo.latitude, photo.longitude, photo.taken), 4), "")
 
 
 def filters_say(key, random):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import threading
@@ -13,12 +14,16 @@ import pytest
 from many_photos import EXIF_WORDS, OWNER, write_ledger
 from PIL import Image
 from review_server import reviewing
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 
 from waterscape.errors import UserError
+from waterscape.pages import serving
 from waterscape.pages.review.desk import Action, Choice, Desk
 from waterscape.pages.review.overview_map import map_of
 from waterscape.pages.review.pictures import Pictures
-from waterscape.sources.ledger import Decision, Ledger, Tile
+from waterscape.pages.review.routes import routes
+from waterscape.sources.ledger import Decision, Ledger, Tile, schema
 from waterscape.sources.photo_file import PhotoError
 
 
@@ -66,9 +71,13 @@ def test_an_owner_an_exact_place_and_exif_are_in_no_answer(path, ledger):
             for photo in photos:
                 assert f"{photo.latitude:.4f}".encode() not in answer.content
         one = client.get(f"/api/photos/{photos[0].key}").json()
+        assert one["taken"] == photos[0].taken // 60 * 60
+        assert [said["score"] for said in one["decisions"] if said["by"] == "daytime"] == [None]
         assert (one["latitude"], one["longitude"]) == (round(photos[0].latitude, 1), round(photos[0].longitude, 1))
     with reviewing(path, "--port", 0, "--exact-coordinates") as server:
-        assert server.opened().get(f"/api/photos/{photos[0].key}").json()["latitude"] == photos[0].latitude
+        one = server.opened().get(f"/api/photos/{photos[0].key}").json()
+        assert (one["latitude"], one["taken"]) == (photos[0].latitude, photos[0].taken)
+        assert all(said["score"] is not None for said in one["decisions"])
 
 
 def test_an_action_that_is_sent_again_is_done_once(ledger, desk):
@@ -215,6 +224,67 @@ def test_while_another_tool_writes_reading_goes_on(path, ledger):
 def server_answers(server, client, key):
     reader = httpx.Client(base_url=server.place, cookies=client.cookies, timeout=5)
     return reader.get(f"/api/photos/{key}").status_code == reader.get(f"/pictures/{key}/320").status_code == 200
+
+
+def asked(app, *requests):
+    """The answers of an application in this process, to (method, path, JSON) each, from the page itself."""
+
+    async def answers():
+        place = "http://127.0.0.1:1"
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=place, headers={"Origin": place}) as client:
+            return [await client.request(method, path, json=body) for method, path, body in requests]
+
+    return asyncio.run(answers())
+
+
+def application(desk, ledger):
+    return Starlette(routes=routes(desk, Pictures(ledger)), exception_handlers={HTTPException: serving._refused})
+
+
+def test_a_ledger_that_is_busy_for_longer_than_patience_is_to_be_asked_again(path, monkeypatch):
+    monkeypatch.setattr(schema, "PATIENCE_SECONDS", 0.05)
+    with Ledger(path) as ledger, Ledger(path) as writer, Ledger(path) as other:
+        key = next(ledger.photos()).key
+        app = application(Desk(ledger, writer), ledger)
+        decide = ("POST", "/api/decisions", [{"photo": key, "verdict": "keep", "reason": ""}])
+        reading = [f"/api/{name}" for name in ("photos", "progress", "map", f"photos/{key}")] + [f"/pictures/{key}/320"]
+        other._do("BEGIN EXCLUSIVE")
+        answers = asked(app, decide, *(("GET", name, None) for name in reading))
+        assert [answer.status_code for answer in answers] == [503] * 6
+        assert all("database is locked" in answer.text and str(path.parent) not in answer.text for answer in answers)
+        other._do("ROLLBACK")
+        assert asked(app, decide)[0].json()["progress"]["kept"] == 1
+
+
+def test_a_picture_that_nobody_waits_for_any_more_is_not_decoded(ledger, desk):
+    pictures = Pictures(ledger)
+    app = Starlette(routes=routes(desk, pictures))
+    key = next(ledger.photos()).key
+    scope = {
+        **{"type": "http", "method": "GET", "path": f"/pictures/{key}/320", "headers": [], "query_string": b""},
+        **{"http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 1)},
+    }
+    sent = []
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, gone, send))
+    assert not pictures._cache
+    assert sent[0]["status"] == 499
+    assert asked(app, ("GET", f"/pictures/{key}/320", None))[0].status_code == 200
+    assert len(pictures._cache) == 1
+
+
+def test_half_a_letter_is_no_hindrance(ledger, desk):
+    key = next(ledger.photos()).key
+    action = Action.of({"photo": key, "verdict": "reject", "reason": "half \ud800"})
+    assert desk.act([action])["standing"][0]["reason"] == "half ?"
+    assert desk.act([Action.of({"photo": "\udfff", "verdict": "keep", "reason": ""})])["standing"][0]["gone"]
 
 
 def test_where_the_ledger_cannot_be_written_it_is_said(path, ledger):

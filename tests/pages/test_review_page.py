@@ -127,6 +127,162 @@ def test_a_person_decides_by_keys_and_all_of_it_is_in_the_ledger(page, path):
         assert page.complaints == []
 
 
+# Metres that the bar is long, by the tile's own 2.7 m a pixel, and how the browser has fitted it into its box.
+METRES = """(() => {
+  const image = document.querySelector('#tile img'), bar = document.querySelector('#tile .scale');
+  const fitted = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
+  return parseFloat(bar.style.width) / fitted * 2.7 * (450 / image.naturalWidth);
+})()"""
+
+
+def pressed(page, key, code, **held):
+    """A key as a browser tells it: what it writes on this layout, and where it is."""
+    page.evaluate(
+        "event => document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', {...event, bubbles: true, cancelable: true}))",
+        {"key": key, "code": code, **held},
+    )
+
+
+def test_keys_mean_the_same_on_any_layout_with_caps_lock_and_after_the_mouse(page, path):
+    with Ledger(path) as ledger:
+        keys = [photo.key for photo in ledger.photos()]
+    with reviewing(path) as server:
+        opened(page, server)
+        for key, code in [("н", "KeyY"), ("т", "KeyN"), ("&", "Digit3")]:  # Russian twice, French
+            pressed(page, key, code)
+        for key, words in zip(keys, ("✓", "✕", "✕ vehicle"), strict=False):
+            badge(page, key, words)
+        pressed(page, "U", "KeyU")  # Caps Lock: the last decision, not that of the focused photo
+        badge(page, keys[2], "")
+        pressed(page, "Y", "KeyY")
+        badge(page, keys[2], "✓")
+        pressed(page, "к", "KeyR")
+        pressed(page, "л", "KeyK")
+        assert page.evaluate("document.activeElement.id") == "words"
+        page.keyboard.press("Escape")
+        page.click("#reject")
+        badge(page, keys[3], "✕")
+        page.keyboard.press("Space")
+        badge(page, keys[4], "✓")
+        page.click("#ask")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Space")
+        badge(page, keys[5], "✓")
+        page.keyboard.press("z")
+        page.click("#reject")
+        badge(page, keys[6], "✕")
+        page.keyboard.press("Space")
+        badge(page, keys[7], "✓")
+        assert page.locator("#zoom").is_visible()
+        tile, large = (page.locator(one).bounding_box() for one in ("#panel", "#zoom"))
+        assert large["x"] + large["width"] <= tile["x"] + 1
+        assert page.complaints == []
+
+
+def test_undo_takes_back_what_was_decided_last_and_is_still_there(page, path):
+    with Ledger(path) as ledger:
+        keys = [photo.key for photo in ledger.photos()]
+        ledger.decide([Decision(keys[0], "hand", "keep")])
+    with reviewing(path) as server:
+        opened(page, server)
+        page.click("[data-state=all]")
+        badge(page, keys[0], "✓")
+        page.keyboard.press("Home")
+        for key, place, words in [("l", 0, "✓"), ("y", 1, "✓"), ("Home", 0, "✓"), ("n", 0, "✕"), ("Home", 0, "✕")]:
+            page.keyboard.press(key)
+            badge(page, keys[place], words)
+        page.keyboard.press("Shift+U")
+        badge(page, keys[0], "✓")
+        page.keyboard.press("u")
+        badge(page, keys[1], "")
+        assert hand(path) == {keys[0]: ("keep", "")}
+
+
+def test_what_others_did_meanwhile_is_seen_and_decided_anew(page, path):
+    with Ledger(path) as ledger:
+        keys = [photo.key for photo in ledger.photos()]
+    with reviewing(path) as server:
+        opened(page, server)
+        page.keyboard.press("y")
+        badge(page, keys[0], "✓")
+        with Ledger(path) as ledger:
+            ledger.undo(keys[0], "hand")
+        page.keyboard.press("Home")
+        page.keyboard.press("y")  # which it seems to be already
+        until(page, "document.querySelector('#word').textContent === 'keep'")
+        wait_for(lambda: hand(path) == {keys[0]: ("keep", "")})
+        with Ledger(path) as ledger:
+            ledger.undo(keys[0], "hand")
+            ledger.decide([Decision(keys[0], "news", "reject", 0.5)])
+        page.click("[data-state=all]")
+        badge(page, keys[0], "")
+        page.keyboard.press("Home")
+        until(page, "document.querySelector('#said').textContent.includes('news')")
+        page.select_option(
+            "#filters", json.dumps({"filters": "one", "by": "news", "reason": ""}, separators=(",", ":"))
+        )
+        until(page, "document.querySelectorAll('#sheet [id^=photo-]').length === 1")
+        with Ledger(path) as ledger:
+            ledger._do("DELETE FROM decisions WHERE by = 'news'")
+        page.reload()
+        until(page, "document.querySelector('#filters').selectedOptions[0]?.textContent === 'news rejects it (0)'")
+        page.select_option("#filters", index=0)
+        page.keyboard.press("y")
+        until(page, "document.querySelectorAll('#sheet [id^=photo-]').length > 12")
+        page.evaluate(SLOW, "state=kept")
+        page.click("[data-state=kept]")
+        page.click("[data-state=rejected]")
+        page.wait_for_timeout(700)
+        assert page.locator("#sheet [id^=photo-]").count() == 0
+        assert page.complaints == []
+
+
+# Answers to addresses of these words come late.
+SLOW = """words => {
+  const now = window.fetch;
+  window.fetch = async (path, options) => {
+    const answer = await now(path, options);
+    if (String(path).includes(words)) await new Promise((go) => setTimeout(go, 400));
+    return answer;
+  };
+}"""
+
+
+def wait_for(true, seconds=10):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.long
+def test_one_decision_that_is_refused_is_told_and_takes_no_other_with_it(page, path):
+    with Ledger(path) as ledger:
+        keys = [photo.key for photo in ledger.photos()]
+    with reviewing(path) as server:
+        opened(page, server)
+
+        def answer(route):
+            if keys[1] in route.request.post_data:
+                route.fulfill(status=400, body='{"error": "not this one"}')
+            else:
+                route.continue_()
+
+        page.route("**/api/decisions", answer)
+        for _ in range(3):
+            page.keyboard.press("y")
+        until(page, "document.querySelector('#trouble').textContent.includes('not this one')")
+        badge(page, keys[2], "✓")
+        badge(page, keys[1], "")
+        page.wait_for_timeout(4500)  # longer than the pulse takes to find the server well
+        assert "not saved" in page.locator("#trouble").inner_text()
+        assert hand(path) == {keys[0]: ("keep", ""), keys[2]: ("keep", "")}
+        page.keyboard.press("l")
+        page.keyboard.press("y")
+        until(page, "document.querySelector('#trouble').hidden")
+
+
 def test_it_shows_the_place_its_tile_and_what_filters_said(page, path):
     with reviewing(path) as server:
         opened(page, server)
@@ -137,7 +293,13 @@ def test_it_shows_the_place_its_tile_and_what_filters_said(page, path):
             page.keyboard.press("ArrowRight")
         page.wait_for_selector("#tile:not(.none) img[src^='blob:']")
         until(page, "document.querySelector('#tile .scale').textContent === '200 m'")
-        assert page.locator("#said tr").count() == 3
+        assert page.locator("#said tr").count() == 4
+        for width in (1280, 820, 400):  # the tile fills its box, or is fitted into one that is wider than high
+            page.set_viewport_size({"width": width, "height": 800})
+            page.evaluate("document.body.classList.toggle('with-panel', innerWidth <= 820)")
+            page.wait_for_timeout(150)
+            assert page.evaluate(METRES) == pytest.approx(200, rel=0.02)
+        page.set_viewport_size({"width": 1280, "height": 800})
         assert "rounded to 0.1°" in page.locator("#map figcaption").inner_text()
         colours = page.evaluate(
             "(() => { const c = document.querySelector('#map canvas');"
@@ -253,8 +415,10 @@ def fits(page, width, height):
         assert box["height"] >= (40 if width < 800 and name != "ask" else 28)
     ink, paper = page.evaluate("['color', 'backgroundColor'].map(of => getComputedStyle(document.body)[of])")
     assert contrast(ink, paper) > 7
-    faint = page.evaluate("getComputedStyle(document.querySelector('#progress')).color")
-    assert contrast(faint, page.evaluate("getComputedStyle(document.querySelector('header')).backgroundColor")) > 4.5
+    for words, behind in [("#progress", "header"), ("[aria-pressed=false] b", "#states"), ("#facts dt", "#panel")]:
+        faint, below = (f"getComputedStyle(document.querySelector('{one}'))" for one in (words, behind))
+        assert page.evaluate(f"{faint}.opacity") == "1"
+        assert contrast(page.evaluate(f"{faint}.color"), page.evaluate(f"{below}.backgroundColor")) > 4.5
 
 
 def contrast(one, other):
@@ -270,17 +434,17 @@ def contrast(one, other):
 
 
 FRAMES = """async () => {
-  const grid = document.querySelector('#grid'), times = [];
-  let cells = 0, before = performance.now();
+  const grid = document.querySelector('#grid'), long = [];
+  let cells = 0;
+  new PerformanceObserver((list) => long.push(...list.getEntries().map(({duration}) => duration)))
+    .observe({type: 'longtask'});
   for (let step = 0; step < 180; step++) {
     grid.scrollTop += step < 120 ? 90 : 1500;
-    const now = await new Promise(requestAnimationFrame);
-    times.push(now - before);
-    before = now;
+    await new Promise(requestAnimationFrame);
     cells = Math.max(cells, document.querySelectorAll('.cell').length);
   }
-  times.sort((one, other) => one - other);
-  return {median: times[90], p95: times[171], longest: times[179], cells};
+  await new Promise((go) => setTimeout(go, 100));
+  return {cells, long};
 }"""
 
 
@@ -292,7 +456,7 @@ def test_five_thousand_photos_scroll_without_stutter(page, tmp_path):
         measured = page.evaluate(FRAMES)
         print(f"scrolling 5000 synthetic photos: {measured}")
         assert measured["cells"] < 80
-        assert measured["median"] < 50  # milliseconds; 17 is the display's own pace, and machines of tests are busy
+        assert len(measured["long"]) < 18  # frames of 180 whose script and layout took more than 50 ms
         page.keyboard.press("End")
         page.wait_for_selector(f"#photo-4999{FOCUSED} img[src^='blob:']")
         for _ in range(30):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -11,6 +12,9 @@ import pytest
 from many_photos import write_ledger
 from programs import run_tool
 from review_server import reviewing
+from starlette.routing import Route
+
+from waterscape.pages.serving import HEADERS, Session, protected
 
 PAGES = ["/", "/api/photos", "/api/progress", "/api/map", "/page/main.js", "/pictures/x/320", "/nothing"]
 
@@ -154,6 +158,25 @@ def test_every_answer_forbids_foreign_scripts_frames_and_storing(server):
     page = server.client.get("/").text
     assert "<script>" not in page
     assert " style=" not in page
+
+
+def test_a_fault_of_ours_is_told_without_its_words_and_with_the_same_headers():
+    def broken(_):
+        raise ZeroDivisionError("something secret")
+
+    session = Session(1, lambda _: None)
+    app = protected([Route("/broken", broken)], session)
+
+    async def answer():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1") as client:
+            await client.get(session.url)
+            return await client.get("/broken")
+
+    answer = asyncio.run(answer())
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
 
 
 def test_it_listens_on_loopback_alone(server):

@@ -26,7 +26,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -157,13 +156,16 @@ class Guard:
             raise HTTPException(413, f"more than {self._most} bytes are not taken")
 
 
-def protected(routes: Sequence[BaseRoute], session: Session, most_body_bytes: int = MOST_BODY_BYTES) -> Starlette:
-    """The application: every request is judged before any route sees it."""
-    return Starlette(
+def protected(routes: Sequence[BaseRoute], session: Session, most_body_bytes: int = MOST_BODY_BYTES) -> Guard:
+    """The application: every request is judged before any route sees it.
+
+    The guard stands around all of it, as Starlette answers what went wrong unforeseen outside of its own middleware.
+    """
+    application = Starlette(
         routes=[Route("/favicon.ico", _nothing), *routes],  # browsers ask for it by themselves
-        middleware=[Middleware(Guard, session, most_body_bytes)],
         exception_handlers={HTTPException: _refused, UserError: _refused, Exception: _failed},
     )
+    return Guard(application, session, most_body_bytes)
 
 
 def serve(

@@ -24,6 +24,8 @@ State = Literal["open", "kept", "rejected", "all"]
 Filters = Literal["any", "passed", "rejected", "one"]
 WANTED = {"open": (None,), "kept": ("keep",), "rejected": ("reject",), "all": (None, "keep", "reject")}
 ROUNDED_DEGREES = 1  # decimals: 0.1° is some 10 km
+ROUNDED_SECONDS = 60
+OF_THE_SUN = "daytime"  # the filter whose score is the sun's altitude: with the time it tells the place
 MOST_REASONS = 8  # of one filter, to be chosen from; a filter with more tells each photo its own
 MOST_ACTIONS = 100
 MOST_LETTERS = 200
@@ -83,9 +85,9 @@ class Action:
         """From JSON of the page. Raises `UserError`."""
         match value:
             case {"photo": str(photo), "verdict": "keep" | "reject" as verdict, "reason": str(reason)}:
-                return cls(photo, verdict, " ".join(reason.split())[:MOST_LETTERS])
+                return cls(_text(photo), verdict, " ".join(_text(reason).split())[:MOST_LETTERS])
             case {"photo": str(photo), "verdict": None, "at": int(at) | float(at)}:
-                return cls(photo, None, at=at)
+                return cls(_text(photo), None, at=at)
         raise UserError("an action is a photo, a verdict of keep or reject and a reason, or null and a time")
 
 
@@ -202,13 +204,16 @@ class Desk:
             "latitude": None if photo.latitude is None else self._rounded(photo.latitude),
             "longitude": None if photo.longitude is None else self._rounded(photo.longitude),
             "exact": self._exact,
-            "taken": photo.taken,
+            "taken": photo.taken
+            if self._exact or photo.taken is None
+            else photo.taken // ROUNDED_SECONDS * ROUNDED_SECONDS,
             "width": photo.width,
             "height": photo.height,
             "source": photo.source,
             "licence": photo.licence,
             "decisions": [
-                {"by": one.by, "verdict": one.verdict, "score": one.score, "reason": one.reason} for one in decisions
+                {"by": one.by, "verdict": one.verdict, "score": self._score(one), "reason": one.reason}
+                for one in decisions
             ],
             "tiles": [
                 {
@@ -255,8 +260,16 @@ class Desk:
         self._catalogue = self._catalogue or Catalogue.read(self._ledger)
         return self._catalogue
 
+    def _score(self, decision: Decision) -> float | None:
+        return decision.score if self._exact or decision.by != OF_THE_SUN else None
+
     def _rounded(self, degrees: float) -> float:
         return degrees if self._exact else round(degrees, ROUNDED_DEGREES)
+
+
+def _text(words: str) -> str:
+    """Words of JSON, which may hold half a letter (a lone surrogate) that no file takes: a question mark instead."""
+    return words.encode("utf-8", "replace").decode()
 
 
 def _told(key: str, standing: Standing | Literal["gone"] | None) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ of a photo that its owner wants to be forgotten.
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -32,7 +31,7 @@ OUTSIDE = "lies outside the ledger's folder; name its folder by --photos"
 
 
 class Pictures:
-    """The photos and tiles of a ledger, as small JPEG. Safe to use from many threads."""
+    """The photos and tiles of a ledger, as small JPEG. Safe to use from many threads; how many bounds the memory."""
 
     def __init__(self, ledger: Ledger, folders: Sequence[Path] = (), cache_bytes: int = CACHE_BYTES) -> None:
         """`folders`: where files may lie besides the ledger's own folder."""
@@ -40,7 +39,6 @@ class Pictures:
         self._folders = [folder.resolve() for folder in (ledger.path.absolute().parent, *folders)]
         self._cache, self._left = OrderedDict[tuple[object, ...], bytes](), cache_bytes
         self._lock = threading.Lock()
-        self._decoding = threading.Semaphore(max(2, os.cpu_count() or 1))  # bounds memory: pictures decoded at a time
 
     def photo(self, key: str, side: int) -> bytes:
         """A photo. Raises `PhotoError`, and `LookupError` where there is none."""
@@ -74,8 +72,7 @@ class Pictures:
             if name in self._cache:
                 self._cache.move_to_end(name)
                 return self._cache[name]
-        with self._decoding:
-            made = _jpeg(decoded(content_of(path)), side)
+        made = _jpeg(decoded(content_of(path)), side)
         with self._lock:
             if name not in self._cache:
                 self._cache[name], self._left = made, self._left - len(made)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+from contextlib import contextmanager
 from importlib.resources import files as resources
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,43 +24,57 @@ from waterscape.pages.serving import files
 from waterscape.sources.photo_file import PhotoError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from waterscape.pages.review.desk import Desk
     from waterscape.pages.review.pictures import Pictures
 
+GONE = 499  # nobody reads it: the request was given up
+
 
 def routes(desk: Desk, pictures: Pictures, *, exact_coordinates: bool = False) -> list[BaseRoute]:
     """What `waterscape.pages.serving.serve` serves. Blocking work runs in threads."""
+    turns = CapacityLimiter(os.cpu_count() or 1)  # pictures decoded at a time: bounds memory, leaves room to decide
 
     def listing(request: Request) -> Response:
-        return JSONResponse(desk.listing(Choice.of(request.query_params)))
+        choice = Choice.of(request.query_params)
+        with _ledger_asked():
+            return JSONResponse(desk.listing(choice))
 
     def progress(_: Request) -> Response:
-        return JSONResponse(desk.progress())
+        with _ledger_asked():
+            return JSONResponse(desk.progress())
 
     def positions(_: Request) -> Response:
-        return JSONResponse(map_of(desk.places(), exact=exact_coordinates))
+        with _ledger_asked():
+            return JSONResponse(map_of(desk.places(), exact=exact_coordinates))
 
     def photo(request: Request) -> Response:
-        found = desk.photo(request.path_params["key"])
+        with _ledger_asked():
+            found = desk.photo(request.path_params["key"])
         if found is None:
             raise HTTPException(404, "there is no such photo")
         return JSONResponse(found)
 
-    def picture(request: Request) -> Response:
-        return _picture(lambda: pictures.photo(request.path_params["key"], _side(request)))
+    async def made(request: Request, make: Callable[[], bytes]) -> Response:
+        """A picture, unless whoever wanted it has scrolled on when its turn comes."""
+        async with turns:
+            if await request.is_disconnected():
+                return Response(status_code=GONE)
+            return await run_in_threadpool(_picture, make)
 
-    def tile(request: Request) -> Response:
-        source = request.query_params.get("source", "")
-        return _picture(lambda: pictures.tile(request.path_params["key"], source, _side(request)))
+    async def picture(request: Request) -> Response:
+        key, side = request.path_params["key"], _side(request)
+        return await made(request, lambda: pictures.photo(key, side))
+
+    async def tile(request: Request) -> Response:
+        key, side, source = request.path_params["key"], _side(request), request.query_params.get("source", "")
+        return await made(request, lambda: pictures.tile(key, source, side))
 
     async def act(request: Request) -> Response:
         actions = _actions(await request.body())
-        try:
+        with _ledger_asked():
             return JSONResponse(await run_in_threadpool(desk.act, actions))
-        except sqlite3.Error as error:
-            raise HTTPException(503, f"the ledger takes nothing just now ({error})") from error
 
     return [
         *files(resources("waterscape.pages.review") / "page"),
@@ -69,6 +86,17 @@ def routes(desk: Desk, pictures: Pictures, *, exact_coordinates: bool = False) -
         Route("/pictures/{key}/{side:int}", picture),
         Route("/tiles/{key}/{side:int}", tile),
     ]
+
+
+@contextmanager
+def _ledger_asked() -> Iterator[None]:
+    """A ledger that is busy, full or read-only is to be asked again; its reason is told, its path is not."""
+    try:
+        yield
+    except (sqlite3.Error, UserError) as error:
+        cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+        why = f" ({cause})" if isinstance(cause, sqlite3.Error) else ""
+        raise HTTPException(503, f"the ledger cannot be used just now{why}") from error
 
 
 def _actions(body: bytes) -> list[Action]:
@@ -88,9 +116,10 @@ def _side(request: Request) -> int:
     return side
 
 
-def _picture(made: Callable[[], bytes]) -> Response:
+def _picture(make: Callable[[], bytes]) -> Response:
     try:
-        return Response(made(), media_type="image/jpeg")
+        with _ledger_asked():
+            return Response(make(), media_type="image/jpeg")
     except LookupError as error:
         raise HTTPException(404, str(error.args[0])) from error
     except PhotoError as error:

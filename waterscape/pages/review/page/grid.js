@@ -173,6 +173,7 @@ export class Grid {
     cell.hidden = true;
     cell.index = -1;
     cell.classList.remove("focused");
+    cell.badge.textContent = cell.flags.textContent = cell.note.textContent = "";
     for (const name of ["id", "data-photo", "data-kind", "aria-label"]) cell.removeAttribute(name);
     this.#pool.push(cell);
   }

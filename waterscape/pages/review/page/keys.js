@@ -6,7 +6,7 @@ export const KEYS = [
   ["Reject, with a reason", ["r"], "why", "R"],
   ["Reject for reason 1 to 9", [..."123456789"], "reason", "1 … 9"],
   ["Undo the last decision", ["u", "Backspace", "Ctrl+z"], "undo", "U or Ctrl Z"],
-  ["Take this photo's decision back", ["U"], "takeBack", "Shift U"],
+  ["Take this photo's decision back", ["Shift+u"], "takeBack", "Shift U"],
   ["Left, right", ["ArrowLeft", "h"], "left", "← → or H L"],
   [null, ["ArrowRight", "l"], "right"],
   ["Up, down", ["ArrowUp", "k"], "up", "↑ ↓ or K J"],
@@ -14,7 +14,7 @@ export const KEYS = [
   ["A page up, down", ["PageUp"], "pageUp", "Page ↑ ↓"],
   [null, ["PageDown"], "pageDown"],
   ["First, last", ["Home", "g"], "first", "Home End"],
-  [null, ["End", "G"], "last"],
+  [null, ["End", "Shift+g"], "last"],
   ["Next open photo", ["o"], "nextOpen", "O"],
   ["Zoom, and back", ["z", "Enter"], "zoom", "Z or Enter"],
   ["In the zoom: own pixels, or fitted", ["f"], "actual", "F or click"],
@@ -26,18 +26,30 @@ export const KEYS = [
   ["Close", ["Escape"], "close", "Esc"],
 ];
 
-/** Call on(name, key) for each key that means something, unless somebody types or a dialog is open. */
+const SIGNS = [" ", "+", "=", "-", "_", "?"]; // wherever a layout has them
+
+/**
+ * What a key is called in the table above. A letter or digit is that on the key, whether Caps Lock is on or not; where a
+ * layout has none of Latin there, as the Russian one has not, that of the key's place.
+ */
+export function signOf({ key, code, shiftKey }) {
+  if (key.length > 1 || SIGNS.includes(key)) return key;
+  const sign = /^[a-z0-9]$/i.test(key) ? key : /^(?:Key|Digit)(.)$/.exec(code)?.[1] ?? "";
+  return (shiftKey && !/^[0-9]$/.test(key) ? "Shift+" : "") + sign.toLowerCase();
+}
+
+/** Call on(name, sign, repeat) for each key that means something, unless somebody types or a dialog is open. */
 export function listen(on) {
   const names = new Map(KEYS.flatMap(([, keys, name]) => keys.map((key) => [key, name])));
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
     if (event.target.closest("input, select, textarea")) return;
     if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
-    const key = event.ctrlKey ? `Ctrl+${event.key}` : event.key;
-    const name = names.get(key) ?? (event.ctrlKey ? undefined : names.get(key.toLowerCase()));
+    const sign = (event.ctrlKey ? "Ctrl+" : "") + signOf(event);
+    const name = names.get(sign) ?? names.get(sign.replace(/^Shift\+(?=[a-z]$)/, ""));
     if (!name) return;
     event.preventDefault();
-    on(name, event.key, event.repeat);
+    on(name, sign, event.repeat);
   });
 }
 

@@ -1,7 +1,7 @@
 // The page: photos of a ledger in a grid, decided by keys. What it shows as decided, the server has on its disk.
 
 import { Grid } from "./grid.js";
-import { listen, table } from "./keys.js";
+import { listen, signOf, table } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import { perMinute, told } from "./pace.js";
 import { Panel } from "./panel.js";
@@ -16,14 +16,18 @@ const PULSE = 4000; // milliseconds between looks whether the server is there
 const PLACE = "waterscape-review"; // where the browser keeps what one was looking at
 const AHEAD = 3; // photos of which everything is had before they have the focus
 
+const EVERYTHING = { state: "open", filters: "any", by: "", reason: "" };
+
 const $ = (query) => document.querySelector(query);
 const state = {
   ledger: "",
-  choice: { state: "open", filters: "any", by: "", reason: "" },
+  choice: EVERYTHING,
   index: new Map(), // key → place in the grid
   flags: {},
   standing: new Map(), // key → {verdict, reason, at}, as the server said last
   gone: new Set(),
+  heard: new Set(), // of which the server said something since the last list was asked for
+  refused: "", // what the server said of the last decision that it never takes
   done: [], // keys in the order of decisions, for undo
   times: [], // of decisions, seconds since 1970
   progress: { all: 0, kept: 0, rejected: 0 },
@@ -36,10 +40,11 @@ const grid = new Grid({
   open: (index) => (index === grid.focus ? zoom.open() : focus(index)),
 });
 const panel = new Panel($("#panel"));
-const zoom = new Zoom($("#zoom"));
+const zoom = new Zoom($("#zoom"), $("#grid"));
 const outbox = new Outbox({
   standing: (photo) => state.standing.get(photo),
   said: heard,
+  refused,
   trouble: (refusal) => tellTrouble(refusal),
 });
 
@@ -49,23 +54,33 @@ function decide(verdict, reason = "") {
   const photo = grid.keys[grid.focus];
   if (!photo || state.gone.has(photo)) return;
   const now = outbox.of(photo) ?? state.standing.get(photo);
-  if (now?.verdict !== verdict || now?.reason !== reason) {
-    outbox.push({ photo, verdict, reason });
-    state.done.push(photo);
-    say(`${verdict === "keep" ? "keep" : "reject"}${reason ? `: ${reason}` : ""}`);
-  }
+  state.refused = "";
+  outbox.push({ photo, verdict, reason }); // though nothing seems to change: somebody else may have changed it
+  if (now?.verdict !== verdict || now?.reason !== reason) state.done.push(photo);
+  say(`${verdict === "keep" ? "keep" : "reject"}${reason ? `: ${reason}` : ""}`);
   refresh(photo);
   if (grid.focus < grid.keys.length - 1) focus(grid.focus + 1);
   else show();
 }
 
-/** Take back the last decision, or that of a photo. */
-function undo(photo = state.done.pop()) {
-  const waiting = outbox.of(photo);
-  if (!photo || (waiting ? waiting.verdict === null : !state.standing.has(photo))) {
+/** Take back the last decision that is still there to be taken back. */
+function undo() {
+  while (state.done.length && !isDecided(state.done.at(-1))) state.done.pop();
+  takeBack(state.done.at(-1));
+}
+
+function isDecided(photo) {
+  return !state.gone.has(photo) && (Boolean(outbox.of(photo)) || state.standing.has(photo));
+}
+
+/** Take back the last decision of a photo. */
+function takeBack(photo) {
+  if (!photo || !isDecided(photo)) {
     say("nothing to undo");
     return;
   }
+  const place = state.done.lastIndexOf(photo);
+  if (place >= 0) state.done.splice(place, 1);
   outbox.push({ photo, verdict: null });
   say("undone");
   if (state.index.has(photo)) focus(state.index.get(photo));
@@ -75,17 +90,31 @@ function undo(photo = state.done.pop()) {
 /** The server has it. */
 function heard({ standing, progress }) {
   for (const { photo, verdict, reason, at, gone } of standing) {
+    state.heard.add(photo);
     if (gone) state.gone.add(photo);
     const before = state.standing.get(photo)?.at ?? 0;
     if (verdict) state.standing.set(photo, { verdict, reason, at });
     else state.standing.delete(photo);
-    if (verdict && at > before) state.times.push(at);
+    if (verdict && at > before) {
+      state.times.push(at);
+      if (!outbox.of(photo) && !state.done.includes(photo)) state.done.push(photo);
+    }
     if (!state.index.has(photo) && !gone && !verdict) load(photo);
     refresh(photo);
   }
   state.times = state.times.slice(-500);
   if (progress) state.progress = progress;
   showProgress();
+}
+
+/** The server will never have it: it is told until the next decision, and the photo shows what stands. */
+function refused({ photo }, words) {
+  const place = state.done.lastIndexOf(photo);
+  if (place >= 0) state.done.splice(place, 1);
+  state.refused = `A decision was not saved, as the server refuses it: ${words}.`;
+  if (state.index.has(photo)) focus(state.index.get(photo));
+  refresh(photo);
+  tellTrouble(null);
 }
 
 function refresh(photo) {
@@ -153,27 +182,37 @@ function say(words) {
 
 function tellTrouble(refusal) {
   const place = $("#trouble");
-  place.hidden = !refusal;
-  if (!refusal) return;
+  place.hidden = !refusal && !state.refused;
+  if (!refusal) {
+    place.textContent = state.refused;
+    return;
+  }
   const waits = outbox.waiting === 1 ? "1 decision waits here and is" : `${outbox.waiting} decisions wait here and are`;
   const what = {
     0: "The server does not answer. Trying again …",
     401: "The server was started anew: open the link that it printed, in this browser, and this page goes on by itself.",
   }[refusal.status] ?? `The server says: ${refusal.message}.`;
-  place.textContent = what + (outbox.waiting ? ` ${waits} not saved yet.` : "");
+  place.textContent = `${state.refused} ${what}`.trim() + (outbox.waiting ? ` ${waits} not saved yet.` : "");
 }
 
 // loading
 
+let turn = 0; // of the newest list that was asked for: an older one that comes later is not shown
+
 async function load(at = null) {
   const { state: wanted, filters, by, reason } = state.choice;
+  const mine = ++turn;
+  state.heard.clear();
   let answer;
   try {
     answer = await ask(`/api/photos?${new URLSearchParams({ state: wanted, filters, by, reason })}`);
+    if (mine !== turn) return;
     tellTrouble(null);
   } catch (refusal) {
+    if (mine !== turn) return;
     tellTrouble(refusal);
-    setTimeout(() => load(at), 1500);
+    if (refusal.status === 400) state.choice = EVERYTHING; // one of another version, which asking again does not mend
+    setTimeout(() => mine === turn && load(at), 1500);
     return;
   }
   const kept = readPlace();
@@ -182,7 +221,7 @@ async function load(at = null) {
     grid.size = kept.size ?? grid.size;
     at = kept.photo;
     if (JSON.stringify(kept.choice) !== JSON.stringify(state.choice)) {
-      state.choice = kept.choice;
+      state.choice = { ...EVERYTHING, ...kept.choice };
       load(at);
       return;
     }
@@ -190,7 +229,7 @@ async function load(at = null) {
   state.ledger = answer.ledger;
   state.index = new Map(answer.keys.map((key, place) => [key, place]));
   state.flags = answer.flags;
-  for (const one of [...Object.values(answer.hand), ...answer.recent]) state.standing.set(one.photo, one);
+  note(answer);
   if (!state.done.length) state.done = answer.recent.map((one) => one.photo);
   if (!state.times.length) state.times = answer.recent.map((one) => one.at);
   state.progress = answer.progress;
@@ -199,11 +238,20 @@ async function load(at = null) {
   $("#empty").hidden = answer.keys.length > 0;
   $("#empty").textContent = wanted === "open" && filters === "any" ? "Everything is decided." : "No photo is like that.";
   listFilters(answer.reasons);
+  panel.forget();
+  for (const { pictures } of [grid, zoom]) pictures.forgetErrors();
   showProgress();
   grid.show(answer.keys, at === null ? 0 : placeOf(answer.keys, at));
   panel.element.classList.toggle("unknown", !answer.keys.length);
   show();
   keepPlace();
+}
+
+/** What stands, as a list tells it, but for what is newer than the list. */
+function note({ keys, hand, recent }) {
+  const isNewer = (photo) => state.heard.has(photo) || outbox.of(photo);
+  for (const photo of keys) if (!isNewer(photo)) state.standing.delete(photo);
+  for (const one of [...Object.values(hand), ...recent]) if (!isNewer(one.photo)) state.standing.set(one.photo, one);
 }
 
 /** Where a photo is among sorted keys, or the one after it, where it is not. */
@@ -227,6 +275,9 @@ function listFilters(reasons) {
       { filters: "one", by: one, reason: why }, `${why ? `\u2003${why}` : `${one} rejects it`} (${count})`]),
   ];
   const now = JSON.stringify({ filters, by, reason });
+  if (!options.some(([value]) => JSON.stringify(value) === now)) { // it says so of no photo any more
+    options.push([{ filters, by, reason }, `${by} rejects it${reason ? `: ${reason}` : ""} (0)`]);
+  }
   $("#filters").replaceChildren(...options.map(([value, words]) => {
     const option = new Option(words, JSON.stringify(value));
     option.selected = option.value === now;
@@ -237,7 +288,7 @@ function listFilters(reasons) {
 function choose(change) {
   state.choice = { ...state.choice, ...change };
   load(grid.keys[grid.focus] ?? null);
-  $("#grid").focus();
+  toPhotos();
 }
 
 function readPlace() {
@@ -279,9 +330,9 @@ const ACTIONS = {
   keep: () => decide("keep"),
   reject: () => decide("reject"),
   why: () => askWhy(),
-  reason: (key) => decide("reject", REASONS[Number(key) - 1]),
+  reason: (digit) => decide("reject", REASONS[Number(digit) - 1]),
   undo: () => undo(),
-  takeBack: () => undo(grid.keys[grid.focus]),
+  takeBack: () => takeBack(grid.keys[grid.focus]),
   left: () => focus(grid.focus - 1),
   right: () => focus(grid.focus + 1),
   up: () => grid.focus >= grid.columns && focus(grid.focus - grid.columns),
@@ -313,6 +364,12 @@ function sized(by) {
   keepPlace();
 }
 
+/** The keyboard's focus to the grid; to nothing where the zoom covers that, so that no button takes Space. */
+function toPhotos() {
+  if (zoom.isOpen) document.activeElement.blur();
+  else $("#grid").focus();
+}
+
 function askWhy() {
   $("#words").value = "";
   $("#reasons").showModal();
@@ -325,8 +382,8 @@ function giveReason(words) {
 }
 
 function prepare() {
-  listen((name, key, repeat) => {
-    if (!repeat || HELD.includes(name)) ACTIONS[name](key);
+  listen((name, sign, repeat) => {
+    if (!repeat || HELD.includes(name)) ACTIONS[name](sign);
   });
   for (const name of ["keep", "reject", "why", "undo", "larger", "smaller"]) {
     $(`#${name}`).addEventListener("click", () => ACTIONS[name]());
@@ -352,11 +409,20 @@ function prepare() {
       if (event.key !== "Enter") return;
       event.preventDefault();
       giveReason($("#words").value.trim().replace(/\s+/g, " "));
-    } else if (/^[1-9]$/.test(event.key)) {
+    } else if (event.ctrlKey || event.metaKey || event.altKey || event.key === " ") {
+      return; // not the beginning of words
+    } else if (/^[1-9]$/.test(signOf(event))) {
       event.preventDefault();
-      giveReason(REASONS[Number(event.key) - 1]);
-    } else if (/^[a-z]$/i.test(event.key)) $("#words").focus();
+      giveReason(REASONS[Number(signOf(event)) - 1]);
+    } else if (event.key.length === 1) $("#words").focus();
   });
+  // Space and Enter belong to the focused photo again once a button was clicked; one that a key pressed has no detail.
+  for (const bar of document.querySelectorAll("header, footer")) {
+    bar.addEventListener("click", (event) => {
+      if (event.detail && event.target.closest("button") && !document.querySelector("dialog[open]")) toPhotos();
+    });
+  }
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", toPhotos);
   addEventListener("beforeunload", (event) => {
     if (outbox.waiting) event.preventDefault();
   });

@@ -12,10 +12,11 @@ export class Outbox {
 
   /**
    * standing(photo): what the server last said of a photo, {verdict, reason, at} or undefined.
-   * said(answer): the server has it. trouble(refusal or null): it cannot be had just now, or can again.
+   * said(answer): the server has it. refused(action, words): it never will.
+   * trouble(refusal or null): it cannot be had just now, or can again.
    */
-  constructor({ standing, said, trouble }) {
-    Object.assign(this, { standing, said, trouble });
+  constructor({ standing, said, refused, trouble }) {
+    Object.assign(this, { standing, said, refused, trouble });
   }
 
   get waiting() {
@@ -36,8 +37,9 @@ export class Outbox {
   async #run() {
     this.#running = true;
     let attempt = 0;
+    let most = MOST;
     while (this.#queue.length) {
-      const batch = this.#batch();
+      const batch = this.#batch(most);
       try {
         const wire = batch.map(({ photo, verdict, reason, at }) =>
           verdict ? { photo, verdict, reason: reason ?? "" } : { photo, verdict, at });
@@ -49,8 +51,9 @@ export class Outbox {
       } catch (error) {
         const refusal = error instanceof Refusal ? error : new Refusal(0, String(error));
         if (FINAL.includes(refusal.status)) {
-          this.#queue.splice(0, batch.length);
-          this.said({ standing: [] });
+          if (batch.length === 1) this.refused(this.#queue.shift(), refusal.message);
+          most = 1; // so that one which is refused takes no others with it
+          continue;
         }
         this.trouble(refusal);
         await new Promise((go) => setTimeout(go, PAUSES[Math.min(attempt++, PAUSES.length - 1)]));
@@ -60,11 +63,11 @@ export class Outbox {
   }
 
   /** The next actions: each photo at most once, so that one which takes back knows what the server said before. */
-  #batch() {
+  #batch(most) {
     const photos = new Set();
     const batch = [];
     for (const action of this.#queue) {
-      if (photos.has(action.photo) || batch.length === MOST) break;
+      if (photos.has(action.photo) || batch.length === most) break;
       if (action.verdict === null) action.at ??= this.standing(action.photo)?.at ?? 0;
       photos.add(action.photo);
       batch.push(action);

@@ -6,6 +6,7 @@ import { ask } from "./server.js";
 
 const PAUSE = 60; // milliseconds that the focus must rest, so that holding a key asks nothing
 const SIDE = 640;
+const AGAIN = 3000; // milliseconds, where the server did not answer
 const BAR = 90; // CSS pixels of the tile's scale, at most
 const LENGTHS = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000]; // metres
 
@@ -44,6 +45,12 @@ export class Panel {
     this.#timer = setTimeout(() => this.#load(key, next), this.#known.has(key) ? 0 : PAUSE);
   }
 
+  /** What was known may be otherwise by now: the filters have been run, the tiles fetched. */
+  forget() {
+    this.#known.clear();
+    this.tiles.forgetErrors();
+  }
+
   /** Show the tile of another source, where there are several. */
   turn() {
     const tiles = this.#known.get(this.#key)?.tiles ?? [];
@@ -63,8 +70,11 @@ export class Panel {
         return tile ? [JSON.stringify([one.key, tile.source])] : [];
       });
       this.tiles.want(names.map((name) => [name, SIDE]));
-    } catch {
-      if (this.#key === key) this.#show(null);
+    } catch (refusal) {
+      if (this.#key !== key) return;
+      this.#show(null);
+      clearTimeout(this.#timer);
+      if (refusal.status !== 404) this.#timer = setTimeout(() => this.#load(key, next), AGAIN);
     }
   }
 
@@ -119,7 +129,8 @@ export class Panel {
   #scale() {
     const tile = this.#tileNow;
     const bar = this.tile.querySelector(".scale");
-    const shown = this.image.clientWidth;
+    const { clientWidth, clientHeight, naturalWidth, naturalHeight } = this.image;
+    const shown = Math.min(clientWidth, (clientHeight * naturalWidth) / naturalHeight); // it is fitted into its box
     const metres = tile?.metres_per_pixel && tile.width ? (tile.metres_per_pixel * tile.width) / shown : 0;
     const long = LENGTHS.findLast((one) => one / metres <= BAR);
     bar.hidden = !metres || !long || !shown || !this.image.src;

@@ -35,6 +35,11 @@ export class Pictures {
     this.#pump();
   }
 
+  /** Ask anew where there was an error: it may be mended. */
+  forgetErrors() {
+    for (const [name, { error }] of this.#kept) if (error) this.#kept.delete(name);
+  }
+
   #pump() {
     for (const one of this.#wanted) {
       if (this.#loading.size >= AT_ONCE) return;

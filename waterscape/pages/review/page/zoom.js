@@ -1,4 +1,4 @@
-// One photo over the whole window: fitted to it, or in its own pixels.
+// One photo in place of the grid: fitted to it, or in its own pixels.
 
 import { sideFor } from "./grid.js";
 import { Pictures } from "./pictures.js";
@@ -7,8 +7,9 @@ export class Zoom {
   #key = null;
   #next = [];
 
-  constructor(element) {
-    this.element = element;
+  /** covered: the element that it lies over, which no key reaches meanwhile. */
+  constructor(element, covered) {
+    Object.assign(this, { element, covered });
     this.image = element.querySelector("img");
     this.caption = element.querySelector(".caption");
     this.stage = element.querySelector(".stage");
@@ -27,16 +28,19 @@ export class Zoom {
 
   open() {
     this.element.hidden = false;
+    this.covered.inert = true;
     this.stage.classList.remove("actual");
     if (this.#key) this.show(this.#key, this.#next, this.caption.textContent);
   }
 
   close() {
     this.element.hidden = true;
+    this.covered.inert = false;
+    this.covered.focus();
     this.pictures.want([]);
   }
 
-  /** Fit the window, or own pixels. */
+  /** Fitted, or own pixels. */
   toggle() {
     this.stage.classList.toggle("actual");
   }
