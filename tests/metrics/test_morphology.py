@@ -250,6 +250,7 @@ def shares(counts):
 
 
 @pytest.mark.parametrize(("what", "least_each"), [("whole bodies", 0.75), ("cut bodies", None), ("tiles", 0.85)])
+@pytest.mark.long
 def test_classes_agree_with_what_the_world_drew(agreement, what, least_each):
     counts = agreement[what]
     total, of_each = shares(counts)
@@ -260,6 +261,7 @@ def test_classes_agree_with_what_the_world_drew(agreement, what, least_each):
         assert min(of_each.values()) >= least_each, table
 
 
+@pytest.mark.long
 def test_every_class_rules_some_tiles_of_the_world(agreement):
     named = Counter()
     for (_, name), count in agreement["tiles"].items():

@@ -113,6 +113,7 @@ def test_the_table_of_ways(small, tmp_path):
     assert "r1 was trained on another set than other" in done.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_maps_nothing_is_refused(small, runs, tmp_path):
     done = run_program("tools/compare_segmentation.py", small, runs / "vae", "--out", tmp_path / "out")
     assert done.returncode == 1

@@ -54,6 +54,7 @@ def test_it_learns_classes_and_descriptors(trained):
     assert {f"{name}, mean absolute error" for name in DESCRIPTORS} <= set(measured[-1])
 
 
+@pytest.mark.long
 def test_a_set_is_shown_whole_and_compared_with_what_was_drawn(trained, world, tmp_path, capsys):
     drawn = world / "exports" / "world.json"
     run("classify", trained, "--data", world / "water", "--split", "train", "--drawn", drawn, "--out", tmp_path)

@@ -118,13 +118,8 @@ def chips(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(
-    "preset",
-    [
-        pytest.param(name, marks=() if name == "recommended" else pytest.mark.long)
-        for name in models.presets("ship_gan")
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("preset", models.presets("ship_gan"))
 def test_each_preset_trains_on_packed_chips_and_leaves_a_strip(chips, tmp_path, preset):
     words = ["--data", chips, "--out", tmp_path / "run", "--width", 2, "--batch", 4, "--images", 12, "--held-out", 8]
     run("train", f"ship_gan:{preset}", *words, "--no-tensorboard", "--picture-every", 4)

@@ -97,6 +97,7 @@ def test_a_set_that_stands_is_not_made_again_nor_overwritten_by_another(lakes, t
     assert hashes(tmp_path / "out") != made
 
 
+@pytest.mark.long
 def test_known_noise_is_counted_and_stays_out_of_the_set(lakes, tmp_path, capsys):
     correct(lakes, tmp_path / "plain", "--recipe", "fast")
     correct(lakes, tmp_path / "trial", "--recipe", "fast", "--inject", "10%,20%", "--only", 2)

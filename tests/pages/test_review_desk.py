@@ -180,6 +180,7 @@ def test_the_map_cuts_no_group_over_the_antimeridian_and_shows_no_finer_place_th
     assert map_of([])["cells"] == []
 
 
+@pytest.mark.long
 def test_killed_while_deciding_the_ledger_holds_what_the_page_was_told(path, ledger):
     """Three times: decide as fast as the server answers, and kill -9 it in the middle."""
     keys = [photo.key for photo in ledger.photos()]

@@ -170,6 +170,7 @@ def test_no_block_of_ground_is_torn_between_splits(packed):
     assert counts["valid"] > 3
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_processes_or_the_order_of_sources(export, packed, tmp_path):
     out, _ = packed
     again = tmp_path / "water"

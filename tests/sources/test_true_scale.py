@@ -210,6 +210,7 @@ def test_the_set_does_not_depend_on_processes(lakes, tmp_path, monkeypatch):
     assert sets[0] == sets[1]
 
 
+@pytest.mark.long
 def test_one_large_file_gives_the_tiles_that_its_parts_give_in_little_memory(lakes, tmp_path, monkeypatch):
     folder, pictures = lakes
     picture = pictures[70]

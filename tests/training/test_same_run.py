@@ -79,6 +79,7 @@ def kills_and_resumes(tiles, directory, kills, seed):
     assert starts[-1] >= 320
 
 
+@pytest.mark.long
 def test_killed_and_resumed_on_two_processes_is_bitwise_the_same(tiles, tmp_path):
     kills_and_resumes(tiles, tmp_path, kills=1, seed=time.time_ns())
 
@@ -118,6 +119,7 @@ def test_a_run_goes_on_when_more_images_are_asked_for(tiles, tmp_path):
     assert [circumstances["processes"] for circumstances in history] == [1, 1]
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_passed_over_loudly(tiles, tmp_path):
     run(*words(tiles, tmp_path / "one", "--images", 640))
     run(*words(tiles, tmp_path / "two", "--images", 640))
