@@ -242,20 +242,30 @@ def test_ranks_and_devices_are_slurms(slurm):
 JOIN = "from waterscape.cluster import ranks; from waterscape.errors import run_command; run_command(ranks.join_tasks)"
 
 
-def test_a_node_whose_name_does_not_resolve_is_told(slurm):
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        slurm.client("srun", "--nodes=2", "--kill-on-bad-exit=1", sys.executable, "-c", JOIN)
-    assert "n1, where the ranks are to meet, does not resolve on " in failed.value.stderr
+def test_a_node_whose_name_does_not_resolve_is_told(slurm, tmp_path):
+    with pytest.raises(subprocess.CalledProcessError):
+        slurm.client("srun", "--nodes=2", "--kill-on-bad-exit=1", to_files(tmp_path), sys.executable, "-c", JOIN)
+    assert "n1, where the ranks are to meet, does not resolve on " in told_in(tmp_path)
 
 
-def test_a_port_that_is_taken_is_told(slurm):
+def test_a_port_that_is_taken_is_told(slurm, tmp_path):
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(other.getsockname()[1])}
-        with pytest.raises(subprocess.CalledProcessError) as failed:
-            slurm.client("srun", "--nodes=2", "--kill-on-bad-exit=1", sys.executable, "-c", JOIN, **meeting)
-    assert f"port {meeting['MASTER_PORT']}, where the ranks are to meet, is taken" in failed.value.stderr
+        words = ["--nodes=2", "--kill-on-bad-exit=1", to_files(tmp_path), sys.executable, "-c", JOIN]
+        with pytest.raises(subprocess.CalledProcessError):
+            slurm.client("srun", *words, **meeting)
+    assert f"port {meeting['MASTER_PORT']}, where the ranks are to meet, is taken" in told_in(tmp_path)
+
+
+def to_files(directory):
+    """srun's word for errors in a file for each task: what goes through srun may be cut where it ends the others."""
+    return f"--error={directory}/%t.err"
+
+
+def told_in(directory):
+    return "".join(path.read_text() for path in directory.glob("*.err"))
 
 
 def test_packed_in_parts_by_an_array(slurm, tmp_path):
