@@ -19,14 +19,14 @@ from typing import Annotated
 
 from waterscape.errors import UserError, run_command
 from waterscape.options import comma_separated, parse
-from waterscape.sources.area import Area, box_area, read_area
+from waterscape.sources.area import area_from
 from waterscape.sources.earthengine import LIMITS, MOST_AT_ONCE, connect, disconnect
 from waterscape.sources.landsat.composite import summer
 from waterscape.sources.landsat.export import REQUEST_SECONDS, Estimate, Outcome, export
 from waterscape.sources.landsat.export_folder import Folder, Plan
 from waterscape.sources.landsat.grid import GridTile, Kind, tiles_over
 from waterscape.sources.landsat.grid_map import draw_grid
-from waterscape.sources.parallel import progress
+from waterscape.sources.parallel import progress, told_duration
 
 SHOWN = 5  # failures
 UNITS = {"degrees": "degrees", "utm": "metres (UTM)"}
@@ -61,7 +61,7 @@ def main() -> int:
     command = parse(Command, sys.argv[1:], "export_landsat.py")
     if not 1 <= command.at_once <= MOST_AT_ONCE:
         raise UserError(f"--at-once is {command.at_once}; give 1 to {MOST_AT_ONCE}, Earth Engine's quota")
-    area = _area(command)
+    area = area_from(command.area, command.box)
     tiles = tiles_over(area, command.grid, command.tile_size)
     for southern in {tile.southern for tile in tiles}:
         summer(command.year, southern=southern)
@@ -92,21 +92,11 @@ def main() -> int:
     return 0
 
 
-def _area(command: Command) -> Area:
-    if (command.area is None) == (not command.box):
-        raise UserError("give either --area FILE or --box S,W,N,E")
-    if command.area is not None:
-        return read_area(command.area)
-    if len(command.box) != 4:
-        raise UserError(f"--box has {len(command.box)} numbers; give S,W,N,E in degrees")
-    return box_area(*command.box)
-
-
 def _tell(command: Command, tiles: list[GridTile], left: list[GridTile]) -> None:
     """What there is to do, and what it takes."""
     done = f", {len(tiles) - len(left)} of them done" if len(left) < len(tiles) else ""
     estimate = Estimate.of(left, command.at_once, LIMITS.per_second)
-    low, high = (_duration(seconds) for seconds in estimate.seconds)
+    low, high = (told_duration(seconds) for seconds in estimate.seconds)
     each = estimate.megabytes / max(estimate.requests, 1)
     print(f"{len(tiles)} tiles{done}")
     print(f"{estimate.requests} requests, {command.at_once} at a time (quota: {MOST_AT_ONCE}, and 100 a second)")
@@ -116,13 +106,6 @@ def _tell(command: Command, tiles: list[GridTile], left: list[GridTile]) -> None
         print("where two zones of UTM meet, a strip is in no tile: the map shows it")
     if any(tile.southern for tile in tiles):
         print(f"summer of tiles south of the equator: December {command.year - 1} to February {command.year}")
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Annotated
 from waterscape.cluster.array import USUAL_SUBMISSION, Submission, submit_parts
 from waterscape.errors import UserError, run_command
 from waterscape.options import comma_separated, parse
-from waterscape.sources.area import Area, box_area, read_area
+from waterscape.sources.area import area_from
 from waterscape.sources.claiming import claimed
 from waterscape.sources.ledger import Ledger
 from waterscape.sources.making_command import part_of
@@ -114,7 +114,7 @@ def _job(command: Command) -> Job:
         raise UserError(f"--radius {command.radius}: VK knows {', '.join(map(str, RADII))} metres")
     if command.part is not None and command.join:
         raise UserError("--part and --join exclude each other: join when all parts are complete")
-    area = _area(command)
+    area = area_from(command.area, command.box)
     circles = cover(area, command.radius)
     part = Part(*part_of(command.part), circles) if command.part else None
     if not 0 < command.per_second <= MOST_PER_SECOND:
@@ -135,16 +135,6 @@ def _job(command: Command) -> Job:
         command.exact_coordinates,
         command.retry,
     )
-
-
-def _area(command: Command) -> Area:
-    if (command.area is None) == (not command.box):
-        raise UserError("give either --area FILE or --box S,W,N,E")
-    if command.area is not None:
-        return read_area(command.area)
-    if len(command.box) != 4:
-        raise UserError(f"--box has {len(command.box)} numbers; give S,W,N,E in degrees")
-    return box_area(*command.box)
 
 
 def _window(command: Command) -> tuple[int, int | None]:

@@ -28,7 +28,7 @@ from waterscape.errors import UserError, run_command
 from waterscape.options import parse
 from waterscape.sources.claiming import claimed
 from waterscape.sources.ledger import Ledger
-from waterscape.sources.parallel import progress
+from waterscape.sources.parallel import progress, told_duration
 from waterscape.sources.satellite.choosing import USUAL_CHOICES, Choices, source_of
 from waterscape.sources.satellite.fetching import Outcome, fetch, ready
 from waterscape.sources.satellite.parts import begin_part, end_part, join, part_path
@@ -150,7 +150,7 @@ def _tell(source: TileSource, work: Work, requests: int) -> None:
         f"{work.photos} photos to go: {len(work.spots)} tiles, {shared} photos share one of the same place, to "
         f"{decimals(source.finest_metres)} decimals of a degree"
     )
-    low, high = (_duration(seconds) for seconds in demand.duration(requests))
+    low, high = (told_duration(seconds) for seconds in demand.duration(requests))
     print(f"{requests} requests now, {demand.at_once} at a time, {demand.per_second:g} a second at most")
     print(
         f"about {requests * demand.megabytes:.0f} MB; {low} to {high}, if one takes {demand.seconds[0]:g} to "
@@ -184,13 +184,6 @@ def _finish(command: Command, ledger: Ledger, source: TileSource) -> None:
         print(f"{pairs}: look at what came of it")
     if failed + repeated:
         print(f"{failed + repeated} photos have no tile; --retry asks for them again")
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ class Opinion:
     """What else was seen, as JSON."""
 
 
-class Filter:
+class Filter(ABC):
     """A filter: a frozen dataclass whose fields are its settings. It is pickled to the processes that look.
 
     What its files hold is a cached property: read once, and pickled along, so that all judge by what was hashed.
@@ -41,7 +42,7 @@ class Filter:
 
     name: ClassVar[str]
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 most want nothing
         """Raise `UserError` where it cannot work: a package, a file is missing. Quick: nothing is loaded."""
 
     def settings(self) -> dict[str, Any]:
@@ -55,9 +56,9 @@ class Filter:
         values = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
         return {name: sha256_of(value) for name, value in values.items() if isinstance(value, Path)}
 
+    @abstractmethod
     def judge(self, seen: Seen) -> Opinion:
         """Look at a photo. Raises `PhotoError` where its picture cannot be used."""
-        raise NotImplementedError
 
     @property
     def digest(self) -> str:

@@ -79,6 +79,17 @@ def area_of(content: Any, name: str, *, mend: bool = False) -> Area:
     return joined([part for where, shape in found for part in _polygons(shape, where, mend=mend)], name)
 
 
+def area_from(file: Path | None, box: Sequence[float]) -> Area:
+    """What `--area FILE` or `--box S,W,N,E` says, one of the two. Raises `UserError`."""
+    if (file is None) == (not box):
+        raise UserError("give either --area FILE or --box S,W,N,E")
+    if file is not None:
+        return read_area(file)
+    if len(box) != 4:
+        raise UserError(f"--box has {len(box)} numbers; give S,W,N,E in degrees")
+    return box_area(*box)
+
+
 def box_area(south: float, west: float, north: float, east: float) -> Area:
     """The area of a bounding box in degrees; one whose west lies east of its east crosses the antimeridian.
 

@@ -111,3 +111,11 @@ def progress(results: Iterable[Result], total: int, name: str, unit: str = "tile
             left = (total - count) / rate
             speed = f"{rate:.{0 if rate >= 10 else 1}f}/s"
             print(f"{name}: {count} of {total} {unit}s, {speed}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def told_duration(seconds: float) -> str:
+    """Some time as people say it: 45 s, 3.5 hours."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
