@@ -185,9 +185,17 @@ class Recipe(ABC):
         """The pictures (N C H W, in 0..1) that numbers (N D) stand for; they may be of another kind than `pictured`."""
         raise ValueError("this model makes no pictures of numbers, so there is nothing to predict")
 
-    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
-        """New pictures (N C H W, in 0..1), one for each row of `draw`; `classes` (N, int64) says which are wanted."""
+    def draw_latent(self, draw: Draw) -> Tensor:
+        """The numbers that new pictures are made of, one row for each of `draw`: N D, standard normal."""
+        raise ValueError("this model makes no new pictures, so it has no numbers to make them of")
+
+    def generate(self, networks: Networks, latent: Tensor, classes: Tensor) -> Tensor:
+        """The new pictures (N C H W, in 0..1) of numbers (N D); `classes` (N, int64) says which are wanted."""
         raise ValueError("this model makes no new pictures, so there is nothing to sample")
+
+    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
+        """New pictures (N C H W, in 0..1), one for each row of `draw`, of the wanted `classes` (N, int64)."""
+        return self.generate(networks, self.draw_latent(draw), classes)
 
     def sample_classes(self) -> tuple[str, ...]:
         """The classes that `sample` can be asked for; none where the model knows no classes."""

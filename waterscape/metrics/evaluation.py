@@ -58,7 +58,7 @@ class Evaluation:
     @staticmethod
     def applies(recipe: Recipe) -> bool:
         """Whether there is anything to measure."""
-        return recipe.can("sample") or recipe.can("reconstruct")
+        return recipe.can("generate") or recipe.can("reconstruct")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Evaluation:
     ) -> dict[str, float]:
         """All figures of networks in evaluation mode, by name."""
         found: dict[str, float] = {}
-        if self.recipe.can("sample"):
+        if self.recipe.can("generate"):
             kinds = self.kinds().to(device or torch.device("cpu"))
             made = sample(self.recipe, networks, kinds, self.seed, dtype=dtype).float().cpu()
             found |= self.distances(made) | self._limits

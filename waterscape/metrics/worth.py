@@ -110,7 +110,7 @@ class Worth:
         found = self._measured() if self.recipe.can("measure") else []
         if self.recipe.can("reconstruct"):
             found += self._made_again()
-        if self.recipe.can("sample"):
+        if self.recipe.can("generate"):
             found += self._new()
         there = {figure.name: figure for figure in found if np.isfinite(figure.value)}
         trained = self.trained
@@ -137,7 +137,7 @@ class Worth:
                 "pictures": " × ".join(map(str, size)),
                 "dtype": "float32",
                 "intervals": "95 %, jackknife over 10 groups of samples",
-                **(self._conditions() if self.recipe.can("sample") else {}),
+                **(self._conditions() if self.recipe.can("generate") else {}),
             },
             figures=tuple(there.values()),
             software={name: version(name) for name in ("waterscape", "torch", "numpy", "scipy")},

@@ -130,7 +130,7 @@ class Trained:
         """
         from waterscape.training.sampling import sample
 
-        if n < 1 or not self.recipe.can("sample"):
+        if n < 1 or not self.recipe.can("generate"):
             raise UserError(f"{n} new pictures of {self.model}: ask for 1 or more, of a model that makes some")
         return sample(self.recipe, self.networks, self.kinds(n, classes), seed)
 

@@ -249,8 +249,13 @@ class SceneVAE(Recipe):
     def reconstruct(self, networks: Networks, batch: Batch) -> Tensor:
         return 0.5 + 0.5 * self.decoded(networks, batch["image"], None)[0]
 
-    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
-        noise = self.noise(draw)
+    def draw_latent(self, draw: Draw) -> Tensor:
+        return torch.cat([level.flatten(1) for level in self.noise(draw)], 1)
+
+    def generate(self, networks: Networks, latent: Tensor, classes: Tensor) -> Tensor:
+        shapes = self.latent_shapes()
+        levels = torch.split(latent, [math.prod(shape) for shape in shapes], 1)
+        noise = [level.reshape(-1, *shape) for level, shape in zip(levels, shapes, strict=True)]
         made: Tensor = networks["decoder"](noise)[0] if self.kind == "ladder" else networks["decoder"](noise[0])
         return 0.5 + 0.5 * made
 

@@ -212,8 +212,11 @@ class WaterGAN(Recipe):
         mean, _ = networks["encoder"](batch["image"])
         return self.false_sample(networks, batch["class"], mean)[1]
 
-    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
-        return self.false_sample(networks, classes, draw.normal("noise", LATENT))[1]
+    def draw_latent(self, draw: Draw) -> Tensor:
+        return draw.normal("noise", LATENT)
+
+    def generate(self, networks: Networks, latent: Tensor, classes: Tensor) -> Tensor:
+        return self.false_sample(networks, classes, latent)[1]
 
     def sample_classes(self) -> tuple[str, ...]:
         return CLASSES

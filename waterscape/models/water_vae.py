@@ -176,8 +176,11 @@ class WaterVAE(Recipe):
         image: Tensor = networks["decoder"](mean)
         return image
 
-    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:
-        image: Tensor = networks["decoder"](draw.normal("latent", LATENT))
+    def draw_latent(self, draw: Draw) -> Tensor:
+        return draw.normal("latent", LATENT)
+
+    def generate(self, networks: Networks, latent: Tensor, classes: Tensor) -> Tensor:
+        image: Tensor = networks["decoder"](latent)
         return image
 
 

@@ -92,9 +92,13 @@ class PictureGAN(Recipe):
         """Share of held-out pictures that the discriminator takes for true: low where it knows its own by heart."""
         return {"held-out pictures taken for true": (networks["discriminator"](batch["image"]) > 0).float().sum()}
 
-    def sample(self, networks: Networks, draw: Draw, classes: Tensor) -> Tensor:  # noqa: ARG002 it knows none
+    def draw_latent(self, draw: Draw) -> Tensor:
+        """The generator's noise."""
+        return draw.normal("noise", self.latent)
+
+    def generate(self, networks: Networks, latent: Tensor, classes: Tensor) -> Tensor:  # noqa: ARG002 it knows none
         """New pictures."""
-        return _shown(networks["generator"](draw.normal("noise", self.latent)))
+        return _shown(networks["generator"](latent))
 
 
 def _shown(pictures: Tensor) -> Tensor:

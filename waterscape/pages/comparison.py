@@ -88,7 +88,7 @@ def draw_comparison(out: Path, model: str, presets: Sequence[str], held_out: Sam
         if trained.recipe.can("reconstruct"):
             with torch.no_grad():
                 rows[f"{preset}:\nreconstructed"] = as_array(trained.recipe.reconstruct(trained.networks, batch))
-        if trained.recipe.can("sample"):
+        if trained.recipe.can("generate"):
             rows[f"{preset}:\nnew"] = as_array(trained.sample(count))
     title = f"{model} after equal time: held-out tiles; SYNTHETIC what its presets make of them, and of noise"
     save_png(sheet(rows, title=title, scale=2, columns=PICTURED), out / "comparison.png", synthetic="true", model=model)

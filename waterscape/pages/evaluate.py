@@ -77,7 +77,7 @@ def evaluate(trained: Trained, options: Evaluate, processes: Processes) -> int:
     out = options.out or options.run / "cards"
     out.mkdir(parents=True, exist_ok=True)
     name = f"{trained.checkpoint}-{manifest.name}-{options.split}"
-    if trained.recipe.can("sample"):
+    if trained.recipe.can("generate"):
         name += f"-{card.conditions['features']}"
     cards = {name: card, **others}
     kind = "synthetic " if card.data["synthetic"] else ""
@@ -88,7 +88,7 @@ def evaluate(trained: Trained, options: Evaluate, processes: Processes) -> int:
             print(f"NOT alike with {other}: {difference}", file=sys.stderr)
     card.save(out / f"{name}.json")
     told = [str(out / f"{name}.json"), str(draw_card(card, out / f"{name}.png", title, marks(trained)))]
-    if trained.recipe.can("sample"):
+    if trained.recipe.can("generate"):
         told.append(str(draw_nearest(worth, out / f"{name}-nearest.png", title, marks(trained))))
     print(f"look at {', '.join(told)}")
     return 0
