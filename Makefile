@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-long lint bench clean
+# Tests start hundreds of processes: each would compile the package anew where Python may not keep what it compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo test test-long lint bench study clean
 
 demo: $(VENV)/ready
 	$(BIN)/python tools/demo.py --out demo
@@ -21,6 +24,9 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks --write
+
+study: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.study
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "waterscape needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'

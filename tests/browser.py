@@ -51,7 +51,7 @@ def watch(page):
     return found
 
 
-def until(page, expression, *argument, seconds=20):
+def until(page, expression, *argument, seconds=60):
     """Wait until a JavaScript expression, or function of the argument, is true. A page whose rules for scripts forbid
     `eval` forbids it to Playwright's own way of waiting too."""
     end = time.monotonic() + seconds

@@ -1,9 +1,9 @@
 """A program for tests: takes two steps of every model in this process or in several, and notes what came of it.
 
-Usage: `every_model.py OUT`, alone or through `accelerate launch`. Each process seeds torch's global generator
+Usage: `every_model.py OUT`, alone or as one of several ranks. Each process seeds torch's global generator
 otherwise, so a draw that came from there would show.
-Writes OUT/RANK.json: by model its losses and a hash of its weights; and OUT/RANK-PRECISION.safetensors: each phase's
-gradients, in one process of the whole batch at once, in several of micro-batches.
+Writes OUT/RANK.json: by model its losses and a hash of its weights; and OUT/RANK.safetensors: each phase's gradients
+in float64, in one process of the whole batch at once, in several of micro-batches.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ BATCH = 5  # 3 and 2 on two processes
 NARROW = {
     "landscape_gan": {"width": 4},
     "pixel_cnn": {"side": 40},
+    "scene_classifier": {"side": 48},
     "ship_gan": {"width": 4},
     "water_enlarger": {
         "side": 16,
@@ -94,11 +95,11 @@ def batch_norms(recipe):
     return [layer for network in build(recipe).values() for layer in network.modules() if isinstance(layer, kind)]
 
 
-def gradients(model, processes, precision):
+def gradients(model, processes):
     """Each phase's gradients in fresh networks, of the networks that it trains one after another."""
     whole_only = processes.world == 1 or batch_norms(recipe(model, models.DEFAULT_PRESET))
     size = None if whole_only else 2
-    taught = learner(model, models.DEFAULT_PRESET, processes, precision=precision, micro_batch=size)
+    taught = learner(model, models.DEFAULT_PRESET, processes, precision="float64", micro_batch=size)
     whole = torch.arange(BATCH)
     mine = torch.tensor_split(whole, processes.world)[processes.rank]
     batch = taught.batch(columns(taught.recipe, mine))
@@ -120,9 +121,8 @@ def main(out):
             found = taught.step(columns(taught.recipe, mine), mine, BATCH)
             losses.append({name: processes.sum(value.double()).item() for name, value in found.items()})
         results[model] = {"losses": losses, "weights": fingerprint(taught.networks)}
-    for precision in ("float32", "float64"):
-        found = {name: value for model in models.names() for name, value in gradients(model, processes, precision)}
-        save_file(found, out / f"{processes.rank}-{precision}.safetensors")
+    found = {name: value for model in models.names() for name, value in gradients(model, processes)}
+    save_file(found, out / f"{processes.rank}.safetensors")
     (out / f"{processes.rank}.json").write_text(json.dumps(results))
     processes.close()
 

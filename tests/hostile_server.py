@@ -9,8 +9,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from loopback import Answering, Loopback
 
 PIECE = 1 << 14
 
@@ -24,7 +26,7 @@ class Asked:
     headers: dict[str, str]
 
 
-class HostileServer:
+class HostileServer(Loopback):
     """Serves the files of a directory; `faults[path]` are consumed by the next requests of that path."""
 
     def __init__(self, directory: Path) -> None:
@@ -34,13 +36,7 @@ class HostileServer:
         self.bytes_per_second = float("inf")  # of each connection
         self.latency = 0.0  # seconds
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hostile": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self.listen(Handler, "hostile")
 
     def gets(self, ending: str = "") -> Counter[str]:
         """How often each path was asked for."""
@@ -51,17 +47,8 @@ class HostileServer:
             self.asked.append(asked)
             return self.faults[asked.path].pop(0) if self.faults[asked.path] else serve
 
-    def __enter__(self) -> HostileServer:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(Answering, BaseHTTPRequestHandler):
     hostile: HostileServer
 
     def do_GET(self) -> None:
@@ -80,20 +67,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, content: bytes, *, announced: int | None = None, upto: int | None = None, **headers):
         """An answer that announces a length and sends what it wants."""
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(content) if announced is None else announced))
-        self.end_headers()
+        self.begin(status, len(content) if announced is None else announced, **headers)
         sent = content[:upto]
         for start in range(0, len(sent), PIECE):
             self.wfile.write(sent[start : start + PIECE])
             time.sleep(len(sent[start : start + PIECE]) / self.hostile.bytes_per_second)
         if upto is not None or announced not in (None, len(content)):
             self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def serve(handler: Handler, content: bytes, *, upto: int | None = None) -> None:

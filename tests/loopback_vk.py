@@ -16,9 +16,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
+from loopback import Answering, Loopback
 from PIL import Image
 
 TOKEN = "vk1.a.Secret-Token_0123456789abcdef"
@@ -68,7 +69,7 @@ class Asked:
 
 
 @dataclass
-class Vk:
+class Vk(Loopback):
     """The service, as a context."""
 
     posted: list[Posted]
@@ -90,14 +91,8 @@ class Vk:
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"vk": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self.numbers = {posted.number: posted for posted in self.posted}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self.listen(Handler, "vk")
 
     @property
     def searches(self) -> list[Asked]:
@@ -158,17 +153,8 @@ class Vk:
         counted = len(found) if offset < self.reach or self.counts_past_reach else 0
         return {"response": {"count": counted, "items": items}}
 
-    def __enter__(self) -> Vk:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(Answering, BaseHTTPRequestHandler):
     vk: Vk
 
     def do_POST(self) -> None:
@@ -229,17 +215,10 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def answer(self, status: int, content: bytes, *, announced: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(content) if announced is None else announced))
-        self.end_headers()
+        self.begin(status, len(content) if announced is None else announced, **headers)
         self.wfile.write(content)
         if announced not in (None, len(content)):
             self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def error(code: int, asked: dict[str, str], words: str = "") -> dict:

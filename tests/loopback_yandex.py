@@ -16,13 +16,13 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from loopback import Answering, Loopback
 from PIL import Image
 
 KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -40,14 +40,13 @@ class Asked:
 
 
 @dataclass
-class Server:
+class Server(Loopback):
     """A running stand-in: its `url`, `key`, and what it was asked, faults included.
 
     `faults` are met by the next requests, one each: a status, or one of `html`, `map`, `blank`, `none`, `cut`, `small`,
     `bomb`, `long`, `text`, `key`, `elsewhere`. `always` befalls those of a place (its `ll`).
     """
 
-    url: str = ""
     key: str = KEY
     seconds: float = 0.0
     """That an answer takes."""
@@ -59,6 +58,13 @@ class Server:
     filler: int = 0
     """Letters before the words of an error."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.listen(_Handler, "service")
+
+    @property
+    def url(self) -> str:
+        return f"{super().url}/v1"
 
     def good(self) -> list[Asked]:
         """Requests that were answered with a picture of the place."""
@@ -93,8 +99,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
     return stream.getvalue()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Answering, BaseHTTPRequestHandler):
     service: Server
 
     def do_GET(self) -> None:
@@ -170,30 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(body).encode(), "application/json", **headers)
 
     def _send(self, status: int, body: bytes, kind: str, **headers: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.begin(status, len(body), Content_Type=kind, **headers)
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
 
-
-@contextmanager
-def serve(faults: Sequence[int | str] = (), **options: object) -> Iterator[Server]:
-    """A stand-in that answers until the block ends."""
-    server = Server(faults=list(faults), **options)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"service": server}))
-    http.daemon_threads = True
-    server.url = f"http://127.0.0.1:{http.server_port}/v1"
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+def serve(faults: Sequence[int | str] = (), **options: object) -> Server:
+    """A stand-in that answers in the block of a `with`."""
+    return Server(faults=list(faults), **options)

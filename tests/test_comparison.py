@@ -1,15 +1,20 @@
 """Comparison of presets: the rules of fairness, and one small comparison from start to end."""
 
+import dataclasses
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from programs import run_program, write_tiles
 
 from waterscape import models
-from waterscape.comparison import Candidate, choose, differences, settings_to_try
-from waterscape.pages.comparison import table
+from waterscape.comparison import Candidate, Comparison, choose, differences, settings_to_try
+from waterscape.comparison.wanted import changed, conditions
+from waterscape.errors import UserError
+from waterscape.pages.comparison import better, table
 
 
 def test_both_presets_are_tried_with_the_same_settings_and_first_as_they_stand():
@@ -23,7 +28,7 @@ def test_both_presets_are_tried_with_the_same_settings_and_first_as_they_stand()
 
 def test_the_best_mean_rank_is_chosen():
     figures = [(0.03, 9.0, 0.9), (0.02, 5.0, 0.8), (0.01, 8.0, 0.85)]
-    names = ("squared error", "kernel distance", "hydro-morphology distance")
+    names = ("made again: squared error", "kernel distance", "hydro-morphology distance")
     candidates = [
         Candidate("reference", {"batch": i}, figures=dict(zip(names, f, strict=True))) for i, f in enumerate(figures)
     ]
@@ -55,9 +60,11 @@ def test_a_lost_comparison_is_told():
         "comparison": wanted,
         "candidates": list(chosen.values()),
         "chosen": chosen,
-        "processor_seconds": {side: [60.0] * 3 for side in figures},
+        "processor_seconds": {"reference": [60.0] * 3, "recommended": [61.0, None, 60.0]},
         "figures": figures,
         "differences": differences(figures["reference"], figures["recommended"]),
+        "limits": {"squared error": [0.001, 0.3]},
+        "better": {"squared error": "lower", "SSIM": "higher", "PSNR": "higher"},
         "judged_by": ["squared error"],
         "synthetic": True,
     }
@@ -66,6 +73,39 @@ def test_a_lost_comparison_is_told():
     assert lines["| SSIM"].endswith("| recommended |")
     assert lines["| PSNR"].endswith("| undecided |")
     assert "synthetic tiles" in table(result)
+    assert "recommended 9 images in 61, ?, 60 s" in table(result)
+
+
+def test_pairs_that_differ_alike_decide_nothing():
+    """A share of 34 photos: three times two more are called right."""
+    first, second = ([{"accuracy": count / 34} for count in counts] for counts in ((20, 22, 21), (22, 24, 23)))
+    change = differences(first, second)["accuracy"]
+    assert change["mean"] == pytest.approx(2 / 34)
+    assert better("higher", change, "reference", "recommended") == "undecided"
+
+
+def test_a_setting_may_be_one_presets_alone():
+    wanted = Comparison("ship_gan", settings=("reference.width=16", "batch=8"), start=("recommended.vae=runs/vae",))
+    assert wanted.given("reference") == {"width": "16", "batch": "8"}
+    assert wanted.given("recommended") == {"batch": "8"}
+    assert (wanted.starts("reference"), wanted.starts("recommended")) == ([], ["vae=runs/vae"])
+    with pytest.raises(UserError, match=r"best\.width=16 is not \[PRESET\.\]NAME=…, of the presets reference and"):
+        Comparison("ship_gan", settings=("best.width=16",)).given("reference")
+
+
+def test_results_of_other_conditions_are_told_apart(tmp_path):
+    wanted = Comparison("water_vae", kept=tmp_path, seconds=2, trials=1)
+    assert changed(wanted) == [], "nothing is kept yet"
+    (tmp_path / "conditions.json").write_text(json.dumps(conditions(wanted)))
+    assert changed(dataclasses.replace(wanted, seeds=9, data=Path("elsewhere"), out=Path("there"))) == []
+    assert changed(dataclasses.replace(wanted, seconds=3, presets=("recommended", "reference"))) == [
+        "presets",
+        "seconds",
+    ]
+    assert changed(wanted, {"tars_sha256": "0"}) == ["tars sha256"]
+    (tmp_path / "conditions.json").write_text("{")
+    with pytest.raises(UserError, match=r"conditions\.json cannot be read"):
+        changed(wanted)
 
 
 @pytest.mark.long
@@ -89,12 +129,14 @@ def test_a_small_comparison(tmp_path):
     assert "| kernel distance |" in done.stdout
     with Image.open(tmp_path / "out" / "comparison.png") as picture:
         assert picture.text["synthetic"] == "true"
+    shutil.rmtree(tmp_path / "out" / "runs")
     again = run_program("tools/compare_presets.py", "water_vae", *words, timeout=600)
-    assert (
-        json.loads((tmp_path / "out" / "comparison.json").read_text())["processor_seconds"]
-        == (result["processor_seconds"])
-    ), "a finished training was run again"
-    assert again.returncode == 0
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+    assert not (tmp_path / "out" / "runs").exists(), "what was kept was trained again"
+    other = run_program("tools/compare_presets.py", "water_vae", *words, "--samples", 16)
+    assert other.returncode == 1
+    assert "holds results of other conditions (samples): give the same ones" in other.stderr
 
 
 @pytest.mark.long

@@ -6,13 +6,14 @@ import every_model
 import pytest
 import torch
 from foreign_sets import write_foreign
-from programs import ROOT, finish, run, start
+from programs import ROOT, run
 from safetensors.torch import load_file
 
 from waterscape import models
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
 from waterscape.nn.batchnorm import GlobalBatchNorm1d, GlobalBatchNorm2d
+from waterscape.proof.launch import Ranks
 from waterscape.randomness import Draw
 from waterscape.training import checkpoint
 from waterscape.training.events import read_events, read_ledger
@@ -165,28 +166,26 @@ def test_a_checkpoint_holds_all_that_matters(model, preset, processes, tmp_path)
 
 
 def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
-    found = {}
-    for world in (1, 2):
-        out = tmp_path / str(world)
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    for out in (alone, both):
         out.mkdir()
-        if world == 1:
-            every_model.main(out)
-        else:
-            finish(start(world, out, program=["tests/every_model.py"]))
-        found[world] = [json.loads((out / f"{rank}.json").read_text()) for rank in range(world)]
+    several = Ranks(2, [ROOT / "tests/every_model.py", both], tmp_path / "log")
+    every_model.main(alone)
+    several.wait()
+    places = [alone / "0", both / "0", both / "1"]
+    results = [json.loads(place.with_suffix(".json").read_text()) for place in places]
     for model in models.names():
-        one, (first, second) = found[1][0][model], [results[model] for results in found[2]]
+        one, first, second = (found[model] for found in results)
         assert first["weights"] == second["weights"], f"{model}: the processes' weights differ"
         for name, loss in one["losses"][0].items():
             # What is descended agrees relatively; a part of it, such as a KL term near zero, may cancel.
             absolute = 1e-9 if name.endswith("loss") else 1e-6
             assert first["losses"][0][name] == pytest.approx(loss, rel=1e-6, abs=absolute), f"{model}: {name}"
-    for precision, tolerance in (("float32", 1e-5), ("float64", 1e-10)):
-        one, *others = (load_file(tmp_path / f"{w}/{r}-{precision}.safetensors") for w, r in ((1, 0), (2, 0), (2, 1)))
-        for phase, gradient in one.items():
-            for other in others:
-                difference = (other[phase] - gradient).norm() / gradient.norm()
-                assert difference <= tolerance, f"{phase} in {precision}: in micro-batches of two processes"
+    one, *others = (load_file(place.with_suffix(".safetensors")) for place in places)
+    for phase, gradient in one.items():
+        for other in others:
+            difference = (other[phase] - gradient).norm() / gradient.norm()
+            assert difference <= 1e-10, f"{phase}: in micro-batches of two processes"
 
 
 @pytest.mark.parametrize(("model", "preset"), EVERY)

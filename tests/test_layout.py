@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,20 @@ FLOORS = [
     {"training", "nn"},
     {"models", "metrics", "labels", "rasters", "earthengine", "cluster", "filters"},
     {"pages"},
-    {"__init__", "__main__", "start", "launching", "comparison", "embedded", "proof"},
+    {"__init__", "__main__", "start", "launching", "comparison", "embedded", "proof", "profiling"},
 ]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted((ROOT / "waterscape").rglob("*.py"))
 
 
+@functools.cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path):
     """Every module of the package that a file imports, as words below `waterscape`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -63,6 +69,5 @@ def test_sources_know_data_at_most(path):
 
 def test_nothing_imports_tools():
     for path in FILES:
-        tree = ast.parse(path.read_text())
-        named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+        named = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom | ast.Import)]
         assert not any("tools" in ast.unparse(node).split()[1].split(".")[:1] for node in named), path

@@ -22,11 +22,12 @@ from waterscape.options import comma_separated, parse
 from waterscape.sources.area import area_from
 from waterscape.sources.earthengine import LIMITS, MOST_AT_ONCE, connect, disconnect
 from waterscape.sources.landsat.composite import summer
-from waterscape.sources.landsat.export import REQUEST_SECONDS, Estimate, Outcome, export
+from waterscape.sources.landsat.export import REQUEST_SECONDS, Estimate, export
 from waterscape.sources.landsat.export_folder import Folder, Plan
 from waterscape.sources.landsat.grid import GridTile, Kind, tiles_over
 from waterscape.sources.landsat.grid_map import draw_grid
 from waterscape.sources.parallel import progress, told_duration
+from waterscape.sources.tile_requests import Outcome
 
 SHOWN = 5  # failures
 UNITS = {"degrees": "degrees", "utm": "metres (UTM)"}

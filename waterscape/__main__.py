@@ -24,13 +24,19 @@ USAGE = """usage: waterscape VERB …
   enlarge RUN TILE …                tiles of water occurrence in pixels a quarter as long
   correct-labels SET --out SET      labels of water corrected by what networks learn of them; --inject 10%: a trial
   evaluate RUN [--data SET …]       a metric card: figures on held-out samples with intervals, floors and ceilings
+  report  RUN [RUN …] --out report.html
+                                    all of it on one page that needs no network; several runs beside one another
   judge   RUN CLASSIFIER            which classes survive, as a classifier sees it, once a model has made pictures again
+  explore RUN … [--data SET --source mosaic.tif|yandex|earthengine]
+                                    a local page: sliders, water to draw, a map to be seen from within, photos
   deploy  RUN --region AREA --years 2013-2020 --asset projects/…/assets/…
                                     a water network into Earth Engine: proven there, then an asset a region and year
   checkpoints RUN [--verify …]      what a run has saved: list, verify, prune, export weights
   submit  MODEL[:PRESET] …          the same training as a job, on SLURM or here: train's options, --nodes, --time, …
   sweep   MODEL --grid A=1,2 …      an array of trainings, and their ranking
   jobs    [DIR] [--tail N]          what runs and their jobs are doing
+  profile MODEL[:PRESET]|all [--ways]
+                                    where a training step's time goes, share of the roofline, a trace for Perfetto
   doctor  [DIR]                     what this machine or allocation offers, and what to mend
   shards  WORD DIR                  check, info, plan, repair, index, forget: look after a set of shards
 
@@ -54,13 +60,16 @@ def dispatch(arguments: Sequence[str]) -> int:
         "compare-losses": compare_losses,
         "enlarge": enlarge,
         "evaluate": evaluate,
+        "report": report,
         "judge": judge,
         "correct-labels": correct_labels,
+        "explore": explore,
         "deploy": deploy,
         "checkpoints": checkpoints,
         "submit": submit,
         "sweep": sweep,
         "jobs": jobs,
+        "profile": profile,
         "doctor": doctor,
         "shards": shards,
     }
@@ -146,12 +155,18 @@ def sample(arguments: list[str]) -> int:
     from waterscape.training.processes import Processes
 
     trained = models.load(options.run)
+    classes = [name.strip() for name in options.classes.split(",") if name.strip()]
+    if options.traverse:
+        from waterscape.pages.traversal import traverse
+
+        for path in traverse(trained, options.out or options.run / "samples", classes):
+            print(path)
+        return 0
     enlarger = models.load(options.enlarge) if options.enlarge else None
     if enlarger:
         check(enlarger, trained)
     out = options.out or options.run / "samples"
     processes = Processes(None, "float32", out)
-    classes = [name.strip() for name in options.classes.split(",") if name.strip()]
     written = draw_samples(trained, out, processes, count=options.n, classes=classes, seed=options.seed)
     if enlarger and processes.first:
         written += enlarge_samples(enlarger, out)
@@ -225,6 +240,14 @@ def evaluate(arguments: list[str]) -> int:
     return page.evaluate(trained, options, Processes(None, "float32", options.run))
 
 
+def report(arguments: list[str]) -> int:
+    """`waterscape report RUN [RUN …]`."""
+    from waterscape.options import parse
+    from waterscape.pages.report.write import Report, write_report
+
+    return write_report(parse(Report, arguments, "waterscape report"))
+
+
 def judge(arguments: list[str]) -> int:
     """`waterscape judge RUN CLASSIFIER`."""
     from waterscape.options import parse
@@ -242,6 +265,14 @@ def correct_labels(arguments: list[str]) -> int:
     from waterscape.pages import correct_labels as page
 
     return page.correct_labels(parse(page.CorrectLabels, arguments, "waterscape correct-labels"))
+
+
+def explore(arguments: list[str]) -> int:
+    """`waterscape explore RUN …`."""
+    from waterscape.options import parse
+    from waterscape.pages.explore import command
+
+    return command.explore(parse(command.Explore, arguments, "waterscape explore"))
 
 
 def deploy(arguments: list[str]) -> int:
@@ -284,6 +315,24 @@ def jobs(arguments: list[str]) -> int:
 
     print("\n".join(list_jobs(parse(Jobs, arguments, "waterscape jobs"))))
     return 0
+
+
+def profile(arguments: list[str]) -> int:
+    """`waterscape profile MODEL[:PRESET]|all …`."""
+    from waterscape import models
+
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise UserError(
+            "say what to profile: waterscape profile MODEL[:PRESET] …, or all; "
+            f"the models are {', '.join(models.names())}"
+        )
+    from waterscape.profiling import profile as page
+
+    if arguments[0] == "all":
+        return page.profile_all(arguments[1:])
+    if arguments[0].startswith("-"):
+        return page.profile(models.names()[0], models.DEFAULT_PRESET, arguments)
+    return page.profile(*models.split_name(arguments[0]), arguments[1:])
 
 
 def doctor(arguments: list[str]) -> int:

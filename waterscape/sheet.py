@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -119,11 +120,18 @@ def sheet(
 
 def save_png(image: Image.Image, path: Path, **facts: str) -> None:
     """Write `image` so that `path` holds either the whole of it or what stood there; `facts` become PNG text."""
+    with replacing(path) as partial:
+        partial.write_bytes(png(image, **facts))
+
+
+def png(image: Image.Image, **facts: str) -> bytes:
+    """`image` as the bytes of a PNG; `facts` become its text."""
     information = PngInfo()
     for name, text in facts.items():
         information.add_text(name, text)
-    with replacing(path) as partial:
-        image.save(partial, format="PNG", pnginfo=information)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", pnginfo=information)
+    return stream.getvalue()
 
 
 def _block(pictures: NDArray[np.uint8], scale: int, columns: int | None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping
@@ -20,15 +21,18 @@ from waterscape.data.opening import describe_stream, open_samples
 from waterscape.data.samples import Samples
 from waterscape.embedded import provide
 from waterscape.errors import UserError
+from waterscape.metrics.collapse import NAME as COLLAPSE
+from waterscape.metrics.collapse import CollapseWatch
 from waterscape.metrics.evaluation import Evaluation
 from waterscape.metrics.judged import judge
 from waterscape.options import parse
 from waterscape.pages.curves import draw_curves
+from waterscape.pages.model_card import set_facts, write_model_card
 from waterscape.pages.strip import draw_strip
 from waterscape.pages.verdicts import draw_verdicts
 from waterscape.recipe import Recipe
 from waterscape.training import checkpoint
-from waterscape.training.engine import Watcher, train
+from waterscape.training.engine import Sight, Watcher, train
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.heartbeat import beating
 from waterscape.training.learner import Learner
@@ -51,7 +55,7 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     title = f"{model}:{preset}"
 
     provide(run.data, processes)
-    manifest, shards, held_out = open_samples(run.data, run.columns)
+    manifest, shards, held_out = open_samples(run.data, run.columns, maimed=run.skip_damaged > 0)
     streamed = "streamed" in manifest.facts
     if streamed and processes.first:
         print(describe_stream(run.data, manifest), file=sys.stderr, flush=True)
@@ -64,6 +68,7 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     facts["exactly_resumable"] = not streamed
     facts["tiles"] = manifest.facts.get("tiles")  # their size and scale, which whoever uses the run must meet
     facts["corrected"] = manifest.facts.get("corrected")  # of which set these are the corrected labels
+    facts["set"] = set_facts(manifest)
     begin = partial(settle, run.out, facts)
     with tenure(run.out, processes, begin) as owner, beating(run.out, processes, run.stall_seconds, owner):
         learner = Learner(recipe, run, networks, processes, len(shards))
@@ -72,19 +77,22 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
         marks = {"synthetic": "true", "model": f"{model}:{preset}", "run": str(run.out)}
         exhibit = Exhibit(held_out, run.held_out, run.out / "pictures", marks)
 
-        def draw_views(learner: Learner) -> Facts:
+        def draw_views(learner: Learner) -> Sight:
             draw_curves(run.out, f"{title}, {learner.images} images")
             if recipe.can("classify") and run.held_out:
                 with learner.shown() as networks:
                     verdicts = judge(recipe, networks, held_out, run.held_out, learner.dtype, processes.device)
                 draw_verdicts(verdicts, run.out / "verdicts.png", f"{title}, {learner.images} images")
             draw_strip(run.out, f"SYNTHETIC: {title}, the same noise over time", marks)
-            return {}
+            return Sight()
 
-        watchers = [*evaluations(recipe, run, held_out, shards), Watcher("views", run.picture_every, draw_views)]
+        views = Watcher("views", run.picture_every, draw_views)
+        watchers = [*evaluations(recipe, run, held_out, shards), *collapse_watch(recipe, run, shards), views]
         outcome = train(learner, shards, exhibit, title, watchers, request=request, owner=owner)
         conclude(owner, outcome)
     if processes.first:
+        with contextlib.suppress(OSError):  # all that it tells stands elsewhere in the run
+            write_model_card(run.out)
         if outcome.word == "continue":
             print(f"{run.out}: {outcome.reason}; saved: the same command goes on")
         else:
@@ -99,11 +107,20 @@ def evaluations(recipe: Recipe, run: Run, held_out: Samples, training: Samples) 
         return []
     evaluation = Evaluation(recipe, held_out, training, run.evaluate_samples, run.seed)
 
-    def evaluate(learner: Learner) -> dict[str, float]:
+    def evaluate(learner: Learner) -> Sight:
         with learner.shown() as networks:
-            return evaluation.figures(networks, learner.dtype, learner.processes.device)
+            return Sight(evaluation.figures(networks, learner.dtype, learner.processes.device))
 
     return [Watcher("evaluation", run.evaluate_every, evaluate, evaluation.facts)]
+
+
+def collapse_watch(recipe: Recipe, run: Run, training: Samples) -> list[Watcher]:
+    """A watcher that says whether a GAN collapses, where it is one and the run is to be watched."""
+    if run.on_collapse == "ignore" or not CollapseWatch.applies(recipe) or len(training) < 2:
+        return []
+    steers = run.on_collapse == "rollback"
+    watch = CollapseWatch(recipe, training, run.out, run.seed, steers=steers)
+    return [Watcher(COLLAPSE, run.collapse_every, watch.look, steers=steers)]
 
 
 def read_options(model: str, preset: str, arguments: list[str]) -> tuple[Recipe, Run]:
@@ -156,6 +173,7 @@ def starting_networks(recipe: Recipe, run: Run, started: Mapping[str, Path]) -> 
                 "run": str(path),
                 "checkpoint": trained.checkpoint,
                 "sha256": trained.sha256,
+                "set": trained.facts.get("set"),
             }
             starts[name] = dict(trained.networks)
     with torch.random.fork_rng():

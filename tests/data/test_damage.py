@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import mmap
 import shutil
 import time
 
@@ -180,11 +179,6 @@ def test_an_error_in_a_thread_surfaces_at_the_next_batch(water, monkeypatch):
     time.sleep(1)  # four batches are read ahead, and the third fails
     with pytest.raises(MemoryError, match="injected"):
         next(batches)
-
-
-def test_memory_of_reading_does_not_hold_the_keys(water):
-    shards = ShardSet(water, "train")
-    assert all(isinstance(index.base, mmap.mmap) for index in shards.indexes)
 
 
 def test_a_copied_set_is_the_same_set(water, tmp_path):

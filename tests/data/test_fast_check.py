@@ -61,7 +61,7 @@ def test_a_whole_shard_needs_no_walk(water, monkeypatch):
     assert sum(read) == report.bytes == sum(shard.bytes for shard in Manifest.load(water).shards)
 
 
-@pytest.mark.parametrize("run", [1024, 4096, fast_check.RUN])
+@pytest.mark.parametrize("run", [1024, pytest.param(4096, marks=pytest.mark.long), fast_check.RUN])
 @pytest.mark.parametrize("mended", [False, True])
 def test_it_agrees_with_the_walk_on_any_bit_even_if_all_sums_fit(tiny, monkeypatch, mended, run):
     monkeypatch.setattr(fast_check, "RUN", run)

@@ -170,6 +170,43 @@ def test_any_number_of_ranks_skips_the_same(water):
     assert {name for damaged in skipped.values() for name in damaged} == spoiled
 
 
+def read_maimed(directory, budget, columns=COLUMNS):
+    """As a run with `--skip-damaged` reads: what is missing is known when the set is opened."""
+    shards = ShardSet(directory, "train", maimed=True)
+    keys, skipped = [], []
+    options = {"order": Order(shards.counts, 1, 2), "stop": 2 * SAMPLES, "skip_damaged": budget, "threads": 2}
+    with Batches(shards, columns, batch=4, **options) as batches:
+        for loaded in batches:
+            keys += loaded.keys
+            skipped += loaded.skipped
+    return keys, skipped
+
+
+def test_a_tar_missing_at_the_start_counts_within_the_budget(water):
+    whole, names = read(water)[0], stored(water)
+    (water / f"{SHARDS[1]}.tar").unlink()
+    keys, skipped = read_maimed(water, 6)
+    assert keys == [names[12] if name in names[6:12] else name for name in whole]
+    assert all_damaged(skipped) == set(names[6:12])
+    assert len(skipped) == 2 * 6
+    with pytest.raises(ShardError, match=r"6 samples are damaged, more than the 5 .*000001\.tar, .*: the tar is gone"):
+        read_maimed(water, 5)
+    with pytest.raises(ShardError, match=rf"{SHARDS[1]}\.tar is missing"):
+        ShardSet(water, "train")
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_of_a_tar_short_at_the_start_only_what_it_lacks_is_skipped(water, column):
+    whole, names = read(water, columns=[column])[0], stored(water)
+    _, offset = place(water, 2, 4, column)
+    os.truncate(water / f"{SHARDS[2]}.tar", offset + 512)
+    keys, skipped = read_maimed(water, 2, [column])
+    assert keys == [names[12] if name in names[16:18] else name for name in whole]  # around, within the shard
+    assert all_damaged(skipped) == set(names[16:18])
+    with pytest.raises(ShardError, match=r"2 samples are damaged, more than the 1 .*000002\.tar, .*cut short"):
+        read_maimed(water, 1, [column])
+
+
 def test_nothing_whole_left_is_an_error(water):
     with pytest.raises(ShardError, match="no sample of split train is whole"):
         read(water, lambda: remove(water), skip_damaged=1000)

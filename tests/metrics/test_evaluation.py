@@ -13,7 +13,7 @@ from waterscape.data.shards import ShardSet
 from waterscape.metrics.evaluation import Evaluation
 from waterscape.metrics.hydro_morphology import MEAN, SCALES
 from waterscape.metrics.morphology import CLASSES
-from waterscape.training.engine import Records, Watcher
+from waterscape.training.engine import Records, Sight, Watcher
 from waterscape.training.events import read_events
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
@@ -134,7 +134,7 @@ def test_watchers_take_no_time_from_the_training(tmp_path):
     records = Records(learner, "watched", quiet=True)
     records.seen = 1000  # images
     began = time.monotonic()
-    records.look([Watcher("slow", 16, lambda _: {"figure": float(bool(time.sleep(1.5)))})])
+    records.look([Watcher("slow", 16, lambda _: Sight({"figure": float(bool(time.sleep(1.5)))}))])
     records.sums = {"loss": (torch.zeros(()), torch.ones(()))}
     time.sleep(0.1)
     records.report()

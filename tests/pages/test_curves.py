@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from waterscape.pages.curves import _series, draw_curves
-from waterscape.training.events import Events
+from waterscape.pages.curves import draw_curves, series
+from waterscape.training.events import Events, read_events
 
 
 def test_what_is_drawn(tmp_path):
@@ -15,7 +15,7 @@ def test_what_is_drawn(tmp_path):
         limits = {"floor: kernel distance": 0.2, "ceiling: kernel distance": 99.0}
         events.write("evaluation", images, figures=figures | limits, seconds=1.0)
     events.close()
-    panels = _series(tmp_path)
+    panels = series(read_events(tmp_path))
     floors = {name for name in panels if name.startswith("floor")}
     assert floors == {"floor: evaluation: kernel distance"}
     assert set(panels) - floors == {"loss", "held out: error", "evaluation: kernel distance", "evaluation: SSIM"}

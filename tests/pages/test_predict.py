@@ -87,7 +87,7 @@ def test_a_film_goes_from_tile_to_tile(places, tiles, tmp_path):
     with Image.open(tmp_path / "film.gif") as shown:
         assert shown.n_frames == 2 * FRAMES + 1
         assert shown.size == (2 * SHOWN, SHOWN)
-        assert b"SYNTHETIC" in shown.info["comment"]
+        assert all(word in shown.info["comment"] for word in (b"SYNTHETIC", b"checkpoint_sha256", b'"run": '))
 
 
 def test_mp4_says_what_it_takes(places, tiles, tmp_path, monkeypatch):

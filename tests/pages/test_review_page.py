@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 import pytest
+import waiting
 from browser import launched, until, watch
 from many_photos import OWNER, write_ledger
 from review_server import reviewing
@@ -211,7 +213,7 @@ def test_what_others_did_meanwhile_is_seen_and_decided_anew(page, path):
         page.keyboard.press("Home")
         page.keyboard.press("y")  # which it seems to be already
         until(page, "document.querySelector('#word').textContent === 'keep'")
-        wait_for(lambda: hand(path) == {keys[0]: ("keep", "")})
+        waiting.until(lambda: hand(path) == {keys[0]: ("keep", "")})
         with Ledger(path) as ledger:
             ledger.undo(keys[0], "hand")
             ledger.decide([Decision(keys[0], "news", "reject", 0.5)])
@@ -249,13 +251,6 @@ SLOW = """words => {
 }"""
 
 
-def wait_for(true, seconds=10):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.mark.long
 def test_one_decision_that_is_refused_is_told_and_takes_no_other_with_it(page, path):
     with Ledger(path) as ledger:
@@ -278,9 +273,9 @@ def test_one_decision_that_is_refused_is_told_and_takes_no_other_with_it(page, p
         page.wait_for_timeout(4500)  # longer than the pulse takes to find the server well
         assert "not saved" in page.locator("#trouble").inner_text()
         assert hand(path) == {keys[0]: ("keep", ""), keys[2]: ("keep", "")}
-        page.keyboard.press("l")
-        page.keyboard.press("y")
+        page.click("#look")
         until(page, "document.querySelector('#trouble').hidden")
+        until(page, "k => document.querySelector(`[data-photo='${k}']`).classList.contains('focused')", keys[1])
 
 
 def test_it_shows_the_place_its_tile_and_what_filters_said(page, path):
@@ -297,8 +292,7 @@ def test_it_shows_the_place_its_tile_and_what_filters_said(page, path):
         for width in (1280, 820, 400):  # the tile fills its box, or is fitted into one that is wider than high
             page.set_viewport_size({"width": width, "height": 800})
             page.evaluate("document.body.classList.toggle('with-panel', innerWidth <= 820)")
-            page.wait_for_timeout(150)
-            assert page.evaluate(METRES) == pytest.approx(200, rel=0.02)
+            waiting.until(lambda: page.evaluate(METRES) == pytest.approx(200, rel=0.02))
         page.set_viewport_size({"width": 1280, "height": 800})
         assert "rounded to 0.1°" in page.locator("#map figcaption").inner_text()
         colours = page.evaluate(
@@ -434,18 +428,30 @@ def contrast(one, other):
 
 
 FRAMES = """async () => {
-  const grid = document.querySelector('#grid'), long = [];
+  const grid = document.querySelector('#grid');
   let cells = 0;
-  new PerformanceObserver((list) => long.push(...list.getEntries().map(({duration}) => duration)))
-    .observe({type: 'longtask'});
   for (let step = 0; step < 180; step++) {
     grid.scrollTop += step < 120 ? 90 : 1500;
     await new Promise(requestAnimationFrame);
     cells = Math.max(cells, document.querySelectorAll('.cell').length);
   }
-  await new Promise((go) => setTimeout(go, 100));
-  return {cells, long};
+  return cells;
 }"""
+
+
+@contextmanager
+def worked(page):
+    """Processor time of the page's own thread, which another process of this machine does not lengthen."""
+    session, spent = page.context.new_cdp_session(page), []
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def now():
+        named = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        return 1000 * named["TaskDuration"]
+
+    began = now()
+    yield spent
+    spent.append(now() - began)
 
 
 @pytest.mark.long
@@ -453,10 +459,11 @@ def test_five_thousand_photos_scroll_without_stutter(page, tmp_path):
     path = write_ledger(tmp_path / "set", photos=5000, pictures=20)
     with reviewing(path) as server:
         opened(page, server)
-        measured = page.evaluate(FRAMES)
-        print(f"scrolling 5000 synthetic photos: {measured}")
-        assert measured["cells"] < 80
-        assert len(measured["long"]) < 18  # frames of 180 whose script and layout took more than 50 ms
+        with worked(page) as milliseconds:
+            cells = page.evaluate(FRAMES)
+        print(f"scrolling 5000 synthetic photos: {cells} cells, {milliseconds[0] / 180:.1f} ms a frame")
+        assert cells < 80
+        assert milliseconds[0] / 180 < 50
         page.keyboard.press("End")
         page.wait_for_selector(f"#photo-4999{FOCUSED} img[src^='blob:']")
         for _ in range(30):

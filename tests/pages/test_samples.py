@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 from programs import finish, run, start
 
+from waterscape import load
 from waterscape.errors import UserError
 from waterscape.metrics.morphology import CLASSES
+from waterscape.training.exhibit import weights_sha256
 
 
 @pytest.mark.long
@@ -66,3 +68,17 @@ def test_pictures_stand_in_the_run(runs):
     for name in ("vae", "gan"):
         assert {path.name for path in (runs / name).glob("*.png")} == {"curves.png", "strip.png"}
         assert len(list((runs / name / "pictures").glob("*.png"))) == 3
+
+
+def test_pictures_of_a_training_say_what_they_are_and_by_which_weights(runs):
+    for name in ("vae", "gan"):
+        trained = load(runs / name)
+        for path in [*sorted((runs / name / "pictures").glob("*.png")), runs / name / "strip.png"]:
+            with Image.open(path) as picture:
+                assert picture.text["synthetic"] == "true"
+                assert picture.text["run"] == str(runs / name)
+                told = picture.text
+        assert told["images"] == "0, 32, 64"
+        with Image.open(runs / name / "pictures" / f"{trained.checkpoint}.png") as picture:
+            assert picture.text["weights_sha256"] == weights_sha256(trained.networks)
+            assert picture.text["images"] == "64"

@@ -198,6 +198,6 @@ def test_a_port_in_use_is_told_and_ctrl_c_stops_at_once(tmp_path):
             assert server.process.wait(10) == 0
         except subprocess.TimeoutExpired:
             pytest.fail("still running")
-        said = server.out.read_text()
+        said = server.told()
         assert said.endswith("stopped\n")
         assert "Traceback" not in said

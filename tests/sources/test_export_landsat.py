@@ -256,8 +256,8 @@ def test_a_service_that_stays_away_five_times_in_a_row_ends_it(tmp_path):
     with serve(**world()[2], faults=[Fault(PIXELS, "error", 503, times=1000, after=1)]) as server:
         code, _, error = run(tmp_path / "exports", server.url, "--at-once", 1)
         assert (code, asked(server)) == (1, 1 + 5 * earthengine.LIMITS.attempts)
-    assert "5 tiles in a row failed, the last: tile" in error
-    assert "1 are written; the same command goes on" in error
+    assert "5 requests in a row failed, the last: tile" in error
+    assert "Tiles written: 1; the same command goes on" in error
 
 
 @pytest.mark.long

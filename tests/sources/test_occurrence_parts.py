@@ -67,7 +67,7 @@ def packed_at_once(request, tiles, degrees, tmp_path_factory):
     return source, request.param, out, pack([source], out, LABELLING, request.param)
 
 
-@pytest.mark.parametrize("parts", [1, 3, 8])
+@pytest.mark.parametrize("parts", [pytest.param(1, marks=pytest.mark.long), 3, 8])
 def test_the_joined_set_is_the_one_packed_at_once(packed_at_once, tmp_path, parts):
     source, packing, expected, once = packed_at_once
     out = tmp_path / "water"
@@ -192,11 +192,6 @@ def test_killed_at_every_step_of_packing_at_once_a_rerun_ends_in_identical_hashe
     assert steps > killed > 15
 
 
-def test_killed_at_random_moments_a_rerun_ends_in_identical_hashes(small_tiles, tmp_path):
-    killed, _ = faults(small_tiles, tmp_path, 3, "random")
-    assert killed > 3
-
-
 @pytest.mark.long
 def test_killed_at_many_random_moments_a_rerun_ends_in_identical_hashes(small_tiles, tmp_path):
     """50 times and more, with the seeds that the number of parts makes; at first not in parts."""
@@ -232,13 +227,13 @@ def test_a_full_disk_leaves_whole_shards_and_a_rerun_ends_in_identical_hashes(ti
     expected = hashes(tmp_path / "water")
     whole = sum(path.stat().st_size for path in (tmp_path / "water").glob("water*"))
     out, ballast = small_disk / "water", small_disk / "ballast"
-    for share in (0.3, 0.6, 0.9, 0.97):  # of what the set takes
+    for share in (0.3, 0.97):  # of what the set takes
         ballast.write_bytes(bytes((64 << 20) - int(share * whole)))
         with pytest.raises(OSError, match="No space left"):
             pack([tiles], out, LABELLING, packing)
         assert [path.name for path in small_disk.iterdir()] == ["ballast"]
         ballast.unlink()
-    for share in (0.3, 0.6, 0.9):
+    for share in (0.3, 0.9):
         ballast.write_bytes(bytes((64 << 20) - int(share * whole)))
         with pytest.raises(OSError, match="No space left"):
             both_parts([tiles], out, packing)

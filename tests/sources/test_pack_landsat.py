@@ -384,6 +384,7 @@ def test_options_that_cannot_be(options, words, source, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.long
 def test_the_real_tiles(real_data, tmp_path):
     """70 tiles of 53 places; the mask is the label, and no place is in two splits."""
     hls = real_data / "hls_water"

@@ -433,6 +433,7 @@ def test_help_says_what_each_rule_means(command):
         assert reason in told.lower()
 
 
+@pytest.mark.long
 def test_the_real_tiles(real_data, tmp_path):
     source = real_data / "water_occurrence"
     words = ["tools/pack_occurrence.py", source, "--tile-size", 128, "--group", "file", "--out", tmp_path / "water"]

@@ -378,6 +378,7 @@ def test_a_chip_that_changes_meanwhile_ends_the_packing(tmp_path):
         [make(item) for item in judged.kept]
 
 
+@pytest.mark.long
 def test_real_scenes_are_cut(real_data, tmp_path):
     summary = pack([real_data / "planet_scenes"], tmp_path / "out", side=80, cut=True)
     assert summary.dropped == {}

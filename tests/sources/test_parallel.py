@@ -6,10 +6,10 @@ import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.sources.parallel import FEW, Workers, progress
@@ -49,10 +49,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
         children = [int(word) for word in parent.stdout.readline().split()]
         assert len(children) == 2
         parent.kill()
-    until = time.monotonic() + 20
-    while any(alive(child) for child in children) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(alive(child) for child in children)
+    until(lambda: not any(alive(child) for child in children))
 
 
 def alive(process):

@@ -160,6 +160,7 @@ def samples(out):
     return found
 
 
+@pytest.mark.long
 def test_packing_tells_every_tile_and_the_sums(lakes, tmp_path):
     folder, _ = lakes
     summary = pack([folder], tmp_path / "water", LABELLING, TRUE)

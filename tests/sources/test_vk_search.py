@@ -14,6 +14,7 @@ from pathlib import Path
 import loopback_vk
 import pytest
 from loopback_vk import TOKEN, Posted, Vk, hang_up, refuse, say, world
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.sources.area import box_area
@@ -276,34 +277,37 @@ from pathlib import Path
 from waterscape.sources.vk.turns import Turns
 some = Turns(3 / 5, 3, Path(sys.argv[1]))
 some._rest = 0.0  # the more eager, the better
-sys.stdin.readline()
 while True:
-    with some.one():
-        print(time.time(), flush=True)
+    with some.one(), open(sys.argv[2], "a") as file:
+        print(time.time(), sys.argv[3], file=file)
 """
 
 
 @pytest.mark.long
 def test_programs_that_share_a_folder_share_three_in_a_second(tmp_path):
     """Of five at once, one is killed at its turn, which ends no second sooner."""
-    command = [sys.executable, "-c", TAKE, str(tmp_path / "photos.db")]
-    programs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    turns_taken = tmp_path / "turns"
+    turns_taken.touch()
+    command = [sys.executable, "-c", TAKE, str(tmp_path / "photos.db"), str(turns_taken)]
+    programs = [subprocess.Popen([*command, str(number)]) for number in range(5)]
     try:
-        for program in programs:
-            program.stdin.write("\n")
-            program.stdin.flush()
-        killed = programs[0].stdout.readline()
+        until(lambda: " 0\n" in turns_taken.read_text())
         programs[0].kill()
-        time.sleep(3)
+        seen = len(turns_taken.read_text().splitlines())
+        until(lambda: len(turns_taken.read_text().splitlines()) >= seen + 6)
     finally:
         for program in programs:
             program.kill()
-    told = sorted(map(float, [killed, *(line for program in programs for line in program.communicate()[0].split())]))
-    assert len(told) >= 6
+            program.wait()
+    told = sorted(float(line.split()[0]) for line in turns_taken.read_text().splitlines())
     assert all(later - sooner >= 1 for sooner, later in zip(told, told[3:], strict=False)), "no four in a second"
 
 
+LAST_SIGN = "searching: 1 windows asked, 18 photos found\n"
+
+
 def test_a_long_search_gives_signs_of_life(ask, monkeypatch, capsys):
+    err = []
     monkeypatch.setattr(signs_of_life, "SECONDS", 0.02)
     patience = replace(QUICK, first_pause=0.3, longest_pause=0.3)
     monkeypatch.setenv("VK_TOKEN", TOKEN)
@@ -314,10 +318,10 @@ def test_a_long_search_gives_signs_of_life(ask, monkeypatch, capsys):
             search = Search(client, ask.ledger, box_area(*BOX), WINDOW)
             with signs_of_life.signs_of_life(search):
                 search.circle(CIRCLE)
-                time.sleep(0.1)
-    err = capsys.readouterr().err
+                until(lambda: err.append(capsys.readouterr().err) or LAST_SIGN in err[-1])
+    err = "".join(err)
     assert "searching: 0 windows asked, 0 photos found; waiting: error 9, flood control\n" in err
-    assert err.endswith("searching: 1 windows asked, 18 photos found\n")
+    assert err.endswith(LAST_SIGN)
 
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "ключ", "a\nb"])

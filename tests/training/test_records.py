@@ -43,6 +43,21 @@ def test_tensorboard_s_curves_do_not_double_where_a_run_went_back(tiles, tmp_pat
 
 
 @pytest.mark.long
+def test_no_curve_doubles_where_a_run_was_killed_before_its_first_checkpoint(tiles, tmp_path):
+    out, more = tmp_path / "run", ["--held-out", 8, "--picture-every", 64, "--images", 128]
+    for _ in range(2):
+        run(*words(tiles, out, *more))
+        shutil.rmtree(out / "checkpoints")
+    run(*words(tiles, out, *more))
+    shown = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    assert [point.step for point in shown.Scalars("held out/squared error per pixel")] == [0, 64, 128]
+    assert [point.step for point in shown.Scalars("train/loss")] == [32, 64, 96, 128]
+    events = read_events(out)
+    assert [event["images"] for event in events if event["event"] == "picture"] == [0, 64, 128]
+    assert [event["images"] for event in events if event["event"] == "start"] == [0, 0, 0]
+
+
+@pytest.mark.long
 def test_the_best_and_the_milestones_are_kept_besides_the_newest(tiles, tmp_path):
     figure = "squared error per pixel"
     keeping = ["--keep", 1, "--milestone-every", 100, "--best", f"{figure}:lower", "--picture-every", 96]

@@ -20,7 +20,7 @@ from waterscape.data.pictures import Size, decode_samples
 from waterscape.data.plan import Planned, plan, reading
 from waterscape.data.renamed import decode_as
 from waterscape.data.shard import ShardError
-from waterscape.data.shards import OpenFile, ShardSet, column_names
+from waterscape.data.shards import OpenFile, ShardSet
 from waterscape.errors import UserError
 
 __all__ = ["Batches", "Loaded", "ShardSet"]
@@ -113,7 +113,7 @@ class Batches(Iterator[Loaded]):
         share = len(reading(batch, rank, world))
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
-        self._damage = Damage(shards, skip_damaged)
+        self._damage = Damage(shards, skip_damaged, stored)
         self._ahead = shards.ahead(order, start, stop)
         self._planning = threading.Lock()
         self._failure: BaseException | None = None
@@ -165,8 +165,8 @@ class Batches(Iterator[Loaded]):
     def _fixed(self, name: str) -> Column | None:
         """The column, if its arrays are all of one shape and can be read in place; None if not."""
         column = self.shards.column(name)
-        for index, shard in zip(self.shards.indexes, self.shards.shards, strict=True):
-            if name not in column_names(index) or (index[name]["size"] < 0).any():
+        for complete, shard in zip(self.shards.indexes.complete, self.shards.shards, strict=True):
+            if name not in complete:
                 raise UserError(f"column {name!r} is missing in some samples of shard {shard.name}: leave it out")
         return None if column.shape is None else column
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from waterscape.data.plan import Planned
@@ -36,13 +36,23 @@ class Damage:
     Args:
         shards: the split.
         budget: damaged samples that may be replaced; with one more, or with 0, reading ends.
+        columns: that are read. What a tar that is missing or short lacks of them is known from the start.
+
+    Raises:
+        ShardError: more than the budget is known to be damaged.
     """
 
-    def __init__(self, shards: ShardSet, budget: int) -> None:
+    def __init__(self, shards: ShardSet, budget: int, columns: Sequence[str] = ()) -> None:
         self.shards = shards
         self.budget = budget
         self._known: dict[Place, str] = {}
         self._lock = threading.Lock()
+        lost = {(shard, row): column for shard, row, column in shards.lost(columns)}
+        if len(lost) > budget:
+            (shard, row), column = next(iter(lost.items()))
+            raise over_budget(len(lost), budget, str(shards.diagnose(shard, row, column)))
+        for (shard, row), column in lost.items():
+            self._known[shard, row] = str(shards.diagnose(shard, row, column))
 
     def note(self, error: ShardError) -> None:
         """Remember the sample that `error` is about. Raises it, or one that names the budget, where it may not be."""

@@ -5,28 +5,36 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from waterscape.data.address import as_directory, is_remote
 from waterscape.data.balance import planned_order
 from waterscape.data.batches import Batches
 from waterscape.data.manifest import FILE, Column, Manifest
 from waterscape.data.renamed import Renamed, parse_sources
+from waterscape.data.resident import Resident
 from waterscape.data.samples import Samples
 from waterscape.data.shards import ShardSet
 from waterscape.data.tars import TarSet, open_tars
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from waterscape.data.pictures import Size
     from waterscape.data.stream import Streamed
 
+Cache = Literal["device", "host", "none"]
 
-def open_samples(place: Path | str, renamed: Sequence[str] = ()) -> tuple[Manifest, Samples, Samples]:
+
+def open_samples(
+    place: Path | str, renamed: Sequence[str] = (), *, maimed: bool = False
+) -> tuple[Manifest, Samples, Samples]:
     """The manifest, the samples to train on and those held out (split valid, else train).
 
     A directory of tars without manifest is streamed; its manifest is in memory only and has the fact `streamed`.
     `renamed`: `occurrence64.npy=png`, the model's name of a column and the stored one; the manifest returned has both.
+    `maimed`: tars to train on may be missing or short, since what they lack will be skipped.
 
     Raises:
         UserError: nothing to read, or `renamed` says what cannot be.
@@ -39,8 +47,8 @@ def open_samples(place: Path | str, renamed: Sequence[str] = ()) -> tuple[Manife
         manifest, train, held_out = open_tars(directory)
     else:
         manifest = Manifest.load(place)
-        train = ShardSet(place, "train", manifest)
-        held_out = ShardSet(place, "valid" if "valid" in manifest.splits else "train", manifest)
+        train = ShardSet(place, "train", manifest, maimed=maimed)
+        held_out = ShardSet(place, "valid", manifest) if "valid" in manifest.splits else train
     if not renamed:
         return manifest, train, held_out
     sources = parse_sources(renamed, manifest.columns)
@@ -61,16 +69,38 @@ def batches_of(
     pictures: Mapping[str, Size] | None = None,
     skip_damaged: int = 0,
     balance: str | None = None,
-) -> Batches | Streamed:
-    """Batches without end from place `start` of the stream: `Batches` in the planned order, or `Streamed`."""
+    cache: Cache = "none",
+    device: str | torch.device = "cpu",
+) -> Batches | Streamed | Resident:
+    """Batches without end from place `start` of the stream: `Batches` in the planned order, or `Streamed`.
+
+    `cache`: `Resident`, the whole split kept in memory of the host, or of `device`.
+    """
     sources = samples.sources if isinstance(samples, Renamed) else {}
     samples = samples.samples if isinstance(samples, Renamed) else samples
+    if cache != "none" and (skip_damaged or not isinstance(samples, ShardSet)):
+        what = "with --skip-damaged" if skip_damaged else "without an index (`waterscape shards index` makes one)"
+        raise UserError(f"--cache {cache} cannot be had {what}: leave one of them out")
     if isinstance(samples, ShardSet):
+        order = planned_order(samples, seed, balance)
+        if cache != "none":
+            return Resident(
+                samples,
+                columns,
+                batch=batch,
+                order=order,
+                device=device if cache == "device" else "cpu",
+                rank=rank,
+                world=world,
+                start=start,
+                pictures=pictures,
+                sources=sources,
+            )
         return Batches(
             samples,
             columns,
             batch=batch,
-            order=planned_order(samples, seed, balance),
+            order=order,
             rank=rank,
             world=world,
             start=start,

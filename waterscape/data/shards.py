@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterscape.data.ahead import Ahead
-from waterscape.data.index import forget_pages, map_index
-from waterscape.data.manifest import Column, Manifest, Shard
+from waterscape.data.index import column_names as column_names
+from waterscape.data.indexes import Indexes
+from waterscape.data.manifest import Column, Manifest
 from waterscape.data.readahead import ReadAhead
-from waterscape.data.shard import BLOCK, NAME_BYTES, RECORD, ShardError, Value, crc32, decode, fixed_size, padding
+from waterscape.data.shard import BLOCK, NAME_BYTES, ShardError, Value, crc32, decode, padding
 from waterscape.data.store import MEND, Remote, open_store
 from waterscape.errors import UserError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 MOST_OPEN_FILES = 256
 FEW_OPEN_FILES = 8  # of tars in a cache, which no other process can evict meanwhile
-MOST_HEADER_BYTES = 1 << 16  # of an index: its .npy header
 LOOK_SECONDS = 1.0
 
 
@@ -52,31 +52,40 @@ class OpenFile:
 
 
 class ShardSet:
-    """One split of a set of shards, readable at random; the keys and offsets stay in memory-mapped indexes.
+    """One split of a set of shards, readable at random; keys and offsets are read from the indexes when needed.
 
     Opening checks that each shard is there, that its tar has the manifest's length and its index the manifest's sha256
-    and number of samples. Tars are read by `pread`, never mapped: a file that shrinks is an error, not a SIGBUS. Of a
-    set behind a URL the indexes are fetched at opening, side by side, and each tar when it is first read, or before, as
-    `ahead` tells; both come through the node's cache.
+    and number of samples. Nothing is mapped: a file that shrinks is an error, not a SIGBUS. Of a set behind a URL the
+    indexes are fetched at opening, side by side, and each tar when it is first read, or before, as `ahead` tells; both
+    come through the node's cache.
 
     Args:
         place: a directory, or any URL that fsspec opens.
         split: which one.
         manifest: of the set, where it was loaded before.
+        maimed: open the set although a tar is missing or of another length; `lost` tells what it lacks.
 
     Raises:
         UserError: no such set or split; from reading, a tar that cannot be fetched.
         ShardError: a file that is missing, or not the one the manifest speaks of.
     """
 
-    def __init__(self, place: Path | str, split: str, manifest: Manifest | None = None) -> None:
+    def __init__(
+        self, place: Path | str, split: str, manifest: Manifest | None = None, *, maimed: bool = False
+    ) -> None:
         self.place = place
         self.store = open_store(place)
         self.directory = self.store.name  # as messages show it
         self.split = split
         self.manifest = manifest or Manifest.load(place)
         self.shards = self.manifest.split(split)
-        self.indexes = self._open_indexes()
+        sizes = [self.store.tar_bytes(shard) for shard in self.shards]
+        self._maimed = [number for number, size in enumerate(sizes) if size != self.shards[number].bytes]
+        for number in () if maimed else self._maimed:
+            tar, size = self.store.address(f"{self.shards[number].name}.tar"), sizes[number]
+            what = "is missing" if size < 0 else f"has {size} bytes, the manifest says {self.shards[number].bytes}"
+            raise ShardError(f"{tar} {what}: {MEND}")
+        self.indexes = Indexes(self.store, self.shards, self.manifest.columns)
         self.counts = np.array([shard.samples for shard in self.shards], dtype=np.int64)
         self._ends = np.cumsum(self.counts)
         self._files: dict[int, OpenFile] = {}
@@ -159,9 +168,9 @@ class ShardSet:
     def entries(self, shards: NDArray[np.int64], rows: NDArray[np.int64], column: str) -> NDArray[np.void]:
         """Index entries of many samples: the member's name in the tar, its record's offset and crc32."""
         suffix = b"." + column.encode()
-        widest = max(index.dtype["key"].itemsize for index in self.indexes) + len(suffix)
+        widest = self.indexes.key_bytes + len(suffix)
         table = np.empty(len(shards), [("name", f"S{widest}"), ("offset", np.int64), ("crc32", np.uint32)])
-        for shard in np.unique(shards):
+        for shard in np.unique(shards).tolist():
             chosen = np.flatnonzero(shards == shard)
             index = self.indexes[shard]
             entries = index[column][rows[chosen]]
@@ -193,6 +202,19 @@ class ShardSet:
             return ReadAhead(self, order, start, stop)
         self._most_open = None
         return Ahead(self, self.store, order, start, stop)
+
+    def lost(self, columns: Sequence[str]) -> list[tuple[int, int, str]]:
+        """Of a set opened `maimed`, the samples whose tar is not there or ends before them: shard, row, a column."""
+        found = []
+        for shard in self._maimed:
+            index = self.indexes[shard]
+            there = self.store.tar_bytes(self.shards[shard])
+            for column in column_names(index):
+                if column in columns:
+                    offset, size = index[column]["offset"], index[column]["size"]
+                    beyond = (size >= 0) & (offset + BLOCK + size + -size % BLOCK > there)
+                    found += [(shard, row, column) for row in np.flatnonzero(beyond).tolist()]
+        return found
 
     def hold(self, shards: set[int]) -> None:
         """Let go of the open files of all other shards."""
@@ -246,53 +268,6 @@ class ShardSet:
         tar = self.store.address(f"{self.shards[shard].name}.tar")
         where = f"{tar}, sample {key}, column {column}, offset {offset}"
         return ShardError(f"{where}: {what}; {MEND}", (shard, row))
-
-    def _open_indexes(self) -> list[NDArray[np.void]]:
-        if self.store.at_once == 1:
-            return [self._open_index(shard) for shard in self.shards]
-        with ThreadPoolExecutor(self.store.at_once) as pool:
-            opened = [pool.submit(self._open_index, shard) for shard in self.shards]
-            try:
-                return [index.result() for index in opened]
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def _open_index(self, shard: Shard) -> NDArray[np.void]:
-        widest = NAME_BYTES + RECORD.itemsize * len(self.columns)
-        path = self.store.index(shard, MOST_HEADER_BYTES + widest * shard.samples)
-        try:
-            index = map_index(path)
-        except ValueError as error:
-            raise ShardError(f"{path} is no index ({error}): {MEND}") from error
-        if len(index) != shard.samples:
-            raise ShardError(f"{path} lists {len(index)} samples, the manifest says {shard.samples}: {MEND}")
-        for column in self.columns:
-            if column.name in column_names(index):
-                self._check_entries(path, index[column.name], column, shard.bytes)
-        forget_pages(index)
-        return index
-
-    def _check_entries(self, path: Path, entries: NDArray[np.void], column: Column, tar_bytes: int) -> None:
-        """No record reaches beyond the tar (or asks for more memory than it has), and fixed columns are of one size."""
-        if entries.dtype != RECORD:
-            raise ShardError(f"{path}: entries of column {column.name} are {entries.dtype}, not {RECORD}: {MEND}")
-        there = entries["size"] >= 0
-        offset, size = entries["offset"][there], entries["size"][there]
-        if ((offset < 0) | (size > tar_bytes) | (offset > tar_bytes - size)).any():
-            raise ShardError(f"{path}: column {column.name} has a record outside the tar: {MEND}")
-        if (
-            column.dtype is not None
-            and column.shape is not None
-            and (size != fixed_size(column.dtype, column.shape)).any()
-        ):
-            raise ShardError(
-                f"{path}: column {column.name} has a record that is not {column.dtype} {column.shape}: {MEND}"
-            )
-
-
-def column_names(index: NDArray[np.void]) -> tuple[str, ...]:
-    """The columns that an index lists."""
-    return tuple(name for name in index.dtype.fields or () if name != "key")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

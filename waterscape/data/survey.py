@@ -45,19 +45,23 @@ class Survey:
         return counts
 
 
-def survey(directory: Path | str, advance: Callable[[int], None] | None = None) -> Survey:
+def survey(
+    directory: Path | str, advance: Callable[[int], None] | None = None, manifest: Manifest | None = None
+) -> Survey:
     """Read the JSON and the class of every sample; `advance` is told the number of samples.
+
+    `manifest`: the set's, where it was loaded before, or one of some of its shards, to survey those alone.
 
     Raises:
         UserError: there is no set, or a sample is damaged.
     """
-    manifest = Manifest.load(directory)
+    manifest = manifest or Manifest.load(directory)
     splits: list[int] = []
     classes: list[str] = []
     regions: list[str] = []
     places: list[tuple[float, float]] = []
     for number, split in enumerate(manifest.splits):
-        shards = ShardSet(directory, split)
+        shards = ShardSet(directory, split, manifest)
         names = shards.classes
         for shard, index in enumerate(shards.indexes):
             columns = column_names(index)

@@ -20,10 +20,10 @@ import numpy as np
 from waterscape.data.cache import Cache
 from waterscape.data.cache import place as cache_place
 from waterscape.data.hashed_file import HashedFile
+from waterscape.data.index import column_names, parse_index
 from waterscape.data.manifest import FILE, Manifest, Shard
 from waterscape.data.pack import link, lock, name_of
 from waterscape.data.shard import BLOCK, ShardError, Value, crc32, decode, padding
-from waterscape.data.shards import column_names
 from waterscape.data.store import MOST_MANIFEST_BYTES, Directory, tar_name
 from waterscape.durable import sync
 from waterscape.errors import UserError
@@ -50,7 +50,7 @@ def samples_of(directory: Path, manifest: Manifest) -> Iterator[Sample]:
     """
     store = Directory(directory)
     for shard in manifest.shards:
-        index = np.load(store.index(shard, MOST_MANIFEST_BYTES), allow_pickle=False)
+        index = parse_index(store.index(shard, MOST_MANIFEST_BYTES))
         with (directory / f"{shard.name}.tar").open("rb") as tar:
             for row in range(len(index)):
                 told, label = (value_of(tar.fileno(), index, row, name, shard) for name in ("json", "class.npy"))
@@ -119,7 +119,7 @@ def remove_samples(
 
 def _shorter(directory: Path, fresh: Path, shard: Shard, gone: set[int]) -> Shard:
     """A shard without some rows: its records, byte for byte, moved up."""
-    index = np.load(Directory(directory).index(shard, MOST_MANIFEST_BYTES), allow_pickle=False)
+    index = parse_index(Directory(directory).index(shard, MOST_MANIFEST_BYTES))
     stay = [row for row in range(len(index)) if row not in gone]
     table = index[stay].copy()
     tar, file = HashedFile(fresh / f"{shard.name}.tar"), (directory / f"{shard.name}.tar").open("rb")

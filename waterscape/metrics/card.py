@@ -63,20 +63,29 @@ class Card:
         """By name, or None."""
         return next((figure for figure in self.figures if figure.name == name), None)
 
+    def body(self) -> dict[str, Any]:
+        """It as plain JSON, which `of_body` reads."""
+        figures = [{n: v for n, v in asdict(figure).items() if v is not None} for figure in self.figures]
+        return {"format": FORMAT, **asdict(self), "figures": figures}
+
+    @classmethod
+    def of_body(cls, body: Mapping[str, Any]) -> Card:
+        """Of plain JSON. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+        rest = {name: value for name, value in body.items() if name != "format"}
+        return cls(**{**rest, "figures": tuple(Figure(**figure) for figure in body["figures"])})
+
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        body = {"format": FORMAT, **asdict(self)}
-        body["figures"] = [{n: v for n, v in asdict(figure).items() if v is not None} for figure in self.figures]
-        write_text(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(self.body(), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Card:
         """Read one. Raises `UserError` where it is none, or one of a newer version."""
         try:
             body = json.loads(path.read_text())
-            if body.pop("format") != FORMAT:
+            if body["format"] != FORMAT:
                 raise UserError(f"{path} is a card of a newer version: update waterscape")
-            return cls(**{**body, "figures": tuple(Figure(**figure) for figure in body["figures"])})
+            return cls.of_body(body)
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}): `waterscape evaluate` writes cards") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

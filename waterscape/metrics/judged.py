@@ -48,10 +48,15 @@ def judge(
     )
 
 
-def embedding(recipe: Recipe, networks: Networks, samples: Samples) -> NDArray[np.float64]:
-    """Where a classifier sees the samples, laid flat: N 2, the two directions in which they differ most (PCA)."""
+def embedding(recipe: Recipe, networks: Networks, samples: Samples, at_most: int | None = None) -> NDArray[np.float64]:
+    """Where a classifier or an encoder sees the first `at_most` samples, or all, laid flat.
+
+    Returns:
+        N 2, the two directions in which they differ most (PCA).
+    """
+    see = recipe.embed if recipe.can("embed") else recipe.encode
     with torch.no_grad():
-        rows = [recipe.embed(networks, batch).double().cpu().numpy() for batch in batches(recipe.inputs(), samples)]
+        rows = [see(networks, batch).double().cpu().numpy() for batch in batches(recipe.inputs(), samples, at_most)]
     seen = np.concatenate(rows)
     centred = seen - seen.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)

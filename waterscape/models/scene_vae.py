@@ -196,7 +196,7 @@ class SceneVAE(Recipe):
     def log_deviation(self, networks: Networks, like: Tensor) -> Tensor:
         """Ln σ."""
         if self.deviation:
-            return like.new_tensor(math.log(self.deviation))
+            return like.new_full((), math.log(self.deviation))
         found: Tensor = networks["deviation"]()
         return found
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
 
+from waterscape.nn.constants import constant
 from waterscape.randomness import Draw
 
 TRIES = 10  # of a random resized crop to lie within the picture, as torchvision has it; then the whole is taken
@@ -66,7 +67,7 @@ class Views:
         angle = (2 * draw.uniform("angle") - 1) * math.radians(self.degrees)
         turn = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
         chances = draw.uniform("mirror", 2)
-        often = chances.new_tensor([self.mirrored, self.upside_down])
+        often = constant(chances, self.mirrored, self.upside_down)
         turn = turn * (1 - 2 * (chances < often).to(turn.dtype))[:, None, :]
         sides, middle = self._rectangle(draw)
         return torch.cat([turn * sides[:, None, :], turn @ middle[:, :, None]], 2)
@@ -88,9 +89,9 @@ class Views:
         """The colour step: one matrix and one offset a picture, then the range is kept."""
         if not (self.brightness or self.contrast or self.saturation):
             return images
-        most = images.new_tensor([self.brightness, self.contrast, self.saturation])
+        most = constant(images, self.brightness, self.contrast, self.saturation)
         light, contrast, colour = (1 + (2 * draw.uniform("colours", 3) - 1) * most).unbind(1)
-        grey = images.new_tensor(GREY).expand(3, 3)
+        grey = constant(images, *GREY).expand(3, 3)
         own = torch.eye(3, dtype=images.dtype, device=images.device)
         matrix = (light * contrast)[:, None, None] * (grey + colour[:, None, None] * (own - grey))
         offset = 0.5 * (1 - contrast)

@@ -31,7 +31,7 @@ from waterscape.recipe import Input
 from waterscape.sheet import save_png, sheet
 from waterscape.sources import occurrence
 from waterscape.sources.occurrence_sample import reduce
-from waterscape.sources.photo_file import PLAIN, PhotoError, read
+from waterscape.sources.photo_file import PLAIN, Photo, PhotoError, read
 from waterscape.training.exhibit import as_array
 
 TOLD = 3  # classes told of each file, the most probable first
@@ -159,20 +159,28 @@ def classify_files(trained: Trained, files: Sequence[Path], out: Path) -> int:
 
 def _called(trained: Trained, entry: Input, files: Sequence[Path]) -> Iterator[Called | tuple[Path, str]]:
     """Every file in turn; one that cannot be read with the reason."""
-    name = trained.recipe.pictured()
     for path in files:
         try:
             stored, done = _read(path, entry)
         except (PhotoError, UserError, OSError) as error:
             yield path, " ".join(str(error).removeprefix(f"{path} ").split())
             continue
-        numbers = entry.numbers(torch.from_numpy(stored.copy())[None], torch.float32)
-        with torch.no_grad():  # one at a time, so that what a file is called does not depend on the others
-            probabilities = trained.recipe.classify(trained.networks, {name: numbers})[0].double().numpy()
-            can = trained.recipe.can("describe")
-            numbers_of = trained.recipe.describe(trained.networks, {name: numbers}) if can else {}
-        described = {name: round(float(value[0]), 4) for name, value in numbers_of.items()}
+        numbers, probabilities, described = judged(trained, stored)
         yield Called(path, as_array(numbers)[0], done, probabilities, described)
+
+
+def judged(trained: Trained, stored: np.ndarray) -> tuple[torch.Tensor, np.ndarray, dict[str, float]]:
+    """One picture as the shards would hold it: what the model sees of it (1 C H W), probabilities, numbers it tells.
+
+    One at a time, so that what a picture is called does not depend on others.
+    """
+    name = trained.recipe.pictured()
+    numbers = trained.recipe.inputs()[name].numbers(torch.from_numpy(stored.copy())[None], torch.float32)
+    with torch.no_grad():
+        probabilities = trained.recipe.classify(trained.networks, {name: numbers})[0].double().numpy()
+        can = trained.recipe.can("describe")
+        numbers_of = trained.recipe.describe(trained.networks, {name: numbers}) if can else {}
+    return numbers, probabilities, {name: round(float(value[0]), 4) for name, value in numbers_of.items()}
 
 
 def _done(found: Called) -> str:
@@ -182,15 +190,24 @@ def _done(found: Called) -> str:
 def _read(path: Path, entry: Input) -> tuple[np.ndarray, tuple[str, ...]]:
     """A file's pixels as the shards would hold them. Raises `PhotoError` or `UserError`."""
     if entry.picture:
-        photo = read(path)
-        return decode_picture(photo.stored(), entry.picture), tuple(told for told in photo.told if told != PLAIN)
+        return stored_photo(read(path), entry)
     if not path.is_file():
         raise UserError("there is no such file")
-    tile, side = occurrence.read(path), entry.shape[1]
-    assert tile.occurrence is not None
+    return stored_water(occurrence.read(path), entry.shape[1])
+
+
+def stored_photo(photo: Photo, entry: Input) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A photo's pixels as the model's batches would hold them, and what was done for it."""
+    assert entry.picture is not None
+    return decode_picture(photo.stored(), entry.picture), tuple(told for told in photo.told if told != PLAIN)
+
+
+def stored_water(tile: occurrence.Tile, side: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A tile's percent at so many pixels a side, and what was done for it. Raises `UserError` where it is smaller."""
+    percent = tile.occurrence
+    assert percent is not None
     if tile.width != tile.height or tile.width < side:
         raise UserError(f"{tile.width} × {tile.height} pixels: give a square tile of {side} or more")
-    percent = tile.occurrence
     done = () if tile.width == side else (f"{tile.width} pixels made {side}",)
     return (percent if tile.width == side else reduce(percent, side)), done
 

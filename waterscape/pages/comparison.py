@@ -12,13 +12,13 @@ import torch
 from waterscape import models
 from waterscape.data.pictures import read_stacked
 from waterscape.data.samples import Samples
-from waterscape.metrics import reconstruction, water_maps
 from waterscape.randomness import Draw
 from waterscape.sheet import save_png, sheet
 from waterscape.training.exhibit import as_array
 
 PICTURED = 12
-HIGHER_IS_BETTER = (*reconstruction.HIGHER_IS_BETTER, *water_maps.HIGHER_IS_BETTER)
+BY_CLASS = ("recall: ", "precision: ")
+"""Figures of single classes, of which there are too many for a table."""
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -27,7 +27,7 @@ def table(result: Mapping[str, Any]) -> str:
     first, second = wanted["presets"]
     data = "synthetic tiles" if result["synthetic"] else "tiles"
     judged = [name for name in result["judged_by"] if name in result["differences"]]
-    used = {side: ", ".join(f"{seconds:.0f}" for seconds in result["processor_seconds"][side]) for side in chosen}
+    used = {side: ", ".join(map(seconds_told, result["processor_seconds"][side])) for side in chosen}
     parts = [
         f"# {wanted['model']}: {second} against {first}",
         f"{wanted['seeds']} pairs of trainings of {wanted['seconds']:g} s of processor time each, {wanted['threads']} "
@@ -48,13 +48,13 @@ def _figures(result: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     first, second = result["comparison"]["presets"]
     found = result["figures"]
     for name, change in result["differences"].items():
-        if ": " in name or "standard error" in name:
+        if name.startswith(BY_CLASS):
             continue
         values = [mean(figures[name] for figures in found[side]) for side in (first, second)]
-        limits = [found[first][0].get(f"{limit}: {name}") for limit in ("floor", "ceiling")]
+        limits = result["limits"].get(name, (None, None))
         interval = f"{change['low']:.4g} … {change['high']:.4g}"
         words = ["" if value is None else f"{value:.4g}" for value in (*values, change["mean"], *limits)]
-        yield name, *words[:3], interval, *words[3:], _better(name, change, first, second)
+        yield name, *words[:3], interval, *words[3:], better(result["better"].get(name, ""), change, first, second)
 
 
 def _trials(result: Mapping[str, Any], judged: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -73,8 +73,10 @@ def draw_comparison(out: Path, model: str, presets: Sequence[str], held_out: Sam
     """Draw `comparison.png`: held-out tiles, what each preset's first run makes of them, and its new pictures."""
     count = min(PICTURED, len(held_out))
     rows: dict[str, Any] = {}
+    facts = {"synthetic": "true", "model": model}
     for preset in presets:
         trained = models.load(out / "runs" / f"{preset}-1")
+        facts |= {f"{preset}_run": str(trained.run), f"{preset}_checkpoint_sha256": trained.sha256}
         entries = trained.recipe.inputs()
         sizes = {entry.column: entry.picture for entry in entries.values() if entry.picture}
         read = read_stacked(held_out, range(count), list({entry.column for entry in entries.values()}), sizes)
@@ -91,12 +93,23 @@ def draw_comparison(out: Path, model: str, presets: Sequence[str], held_out: Sam
         if trained.recipe.can("generate"):
             rows[f"{preset}:\nnew"] = as_array(trained.sample(count))
     title = f"{model} after equal time: held-out tiles; SYNTHETIC what its presets make of them, and of noise"
-    save_png(sheet(rows, title=title, scale=2, columns=PICTURED), out / "comparison.png", synthetic="true", model=model)
+    save_png(sheet(rows, title=title, scale=2, columns=PICTURED), out / "comparison.png", **facts)
     return out / "comparison.png"
 
 
-def _better(name: str, change: Mapping[str, float], first: str, second: str) -> str:
-    """Which preset the interval speaks for."""
-    if change["low"] <= 0 <= change["high"]:
+def better(wanted: str, change: Mapping[str, float], first: str, second: str) -> str:
+    """Which preset the interval speaks for; `wanted`: lower or higher, or nothing where neither is better.
+
+    An interval of no width says nothing: where a figure is a share of few samples, pairs may differ alike by chance.
+    """
+    if not wanted:
+        return ""
+    wide = change["high"] - change["low"] > 1e-9 * abs(change["mean"])
+    if not wide or change["low"] <= 0 <= change["high"]:
         return "undecided"
-    return second if (change["mean"] > 0) == (name in HIGHER_IS_BETTER) else first
+    return second if (change["mean"] > 0) == (wanted == "higher") else first
+
+
+def seconds_told(seconds: float | None) -> str:
+    """Processor time in words; `?` where a training was interrupted."""
+    return "?" if seconds is None else f"{seconds:.0f}"

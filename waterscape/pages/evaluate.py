@@ -18,6 +18,7 @@ from waterscape.metrics.card import Card, table
 from waterscape.metrics.feature_sources import features
 from waterscape.metrics.worth import LEAST_SAMPLES, Worth
 from waterscape.pages.card_chart import draw_card
+from waterscape.pages.model_card import write_model_card
 from waterscape.pages.samples import marks
 from waterscape.sheet import save_png, sheet
 from waterscape.training.exhibit import as_array
@@ -90,6 +91,8 @@ def evaluate(trained: Trained, options: Evaluate, processes: Processes) -> int:
     told = [str(out / f"{name}.json"), str(draw_card(card, out / f"{name}.png", title, marks(trained)))]
     if trained.recipe.can("generate"):
         told.append(str(draw_nearest(worth, out / f"{name}-nearest.png", title, marks(trained))))
+    if out == options.run / "cards":
+        told.append(str(write_model_card(options.run)))
     print(f"look at {', '.join(told)}")
     return 0
 

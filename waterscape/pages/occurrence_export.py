@@ -9,9 +9,10 @@ import numpy as np
 
 from waterscape.errors import UserError
 from waterscape.sources.earthengine import MOST_AT_ONCE, MOST_PER_SECOND
-from waterscape.sources.occurrence_export.download import REQUEST_SECONDS, Outcome, download
+from waterscape.sources.occurrence_export.download import REQUEST_SECONDS, download
 from waterscape.sources.occurrence_export.parts import REFERENCE_KM2
 from waterscape.sources.parallel import progress
+from waterscape.sources.tile_requests import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,24 +17,20 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from waterscape.data.pictures import decode_picture
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.pages.film import SUFFIXES, check_film, save_film
 from waterscape.pages.samples import marks
-from waterscape.recipe import Input
+from waterscape.pages.tile_landscape import Prediction, Tile, predicted, stored_tile, tile_from
 from waterscape.sheet import save_png, sheet
-from waterscape.sources.photo_file import GREY, PhotoError, as_jpeg, decode, read
-from waterscape.sources.place import locate
-from waterscape.sources.satellite.choosing import SERVICES, source_at_scale
-from waterscape.sources.tile_at import parse_place, tile_at
+from waterscape.sources.photo_file import PhotoError, read
+from waterscape.sources.tile_at import parse_place
 from waterscape.training.exhibit import as_array
 
 FRAMES = 24
 """Of a film, from one tile to the next."""
 SHOWN = 256  # pixels a side of each half of a frame
-SCALES_AGREE = 0.05  # a share by which metres per pixel may differ from training's
 
 
 @dataclass(frozen=True)
@@ -60,24 +56,6 @@ class Predict:
     """The directory to write into; or, with --animate, the film alone (.gif or .mp4). Left out: RUN/predicted."""
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A satellite tile: where it comes from, and the JPEG that a set would store."""
-
-    name: str
-    stored: bytes
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A tile as the encoder sees it (S S 3, 0..1), its numbers (D), and the landscape (H W 3, 0..1)."""
-
-    name: str
-    tile: NDArray[np.floating[Any]]
-    numbers: torch.Tensor
-    landscape: NDArray[np.floating[Any]]
-
-
 def predict(trained: Trained, options: Predict) -> int:
     """Run the verb; returns the exit code: 1 where a tile could not be used. Raises `UserError`."""
     film = _check(trained, options)
@@ -85,7 +63,7 @@ def predict(trained: Trained, options: Predict) -> int:
     found, bad = [], {}
     for one in _tiles(options, usual):
         if isinstance(one, Tile):
-            found.append(_predicted(trained, one))
+            found.append(predicted(trained, one))
             print(f"{one.name}: {' '.join(f'{number:+.2f}' for number in found[-1].numbers.tolist())}")
         else:
             name, reason = one
@@ -131,7 +109,7 @@ def _tiles(options: Predict, usual: dict[str, Any]) -> Iterator[Tile | tuple[str
     """All tiles in turn; one that cannot be used with the reason. Raises `UserError` where no point can be cut."""
     for path in options.files:
         try:
-            yield Tile(str(path), read_tile(path, usual, options.metres_per_pixel))
+            yield Tile(str(path), stored_tile(read(path), usual, options.metres_per_pixel))
         except (PhotoError, UserError, OSError) as error:
             yield str(path), " ".join(str(error).removeprefix(f"{path} ").split())
     for text in options.at:
@@ -143,74 +121,7 @@ def _tiles(options: Predict, usual: dict[str, Any]) -> Iterator[Tile | tuple[str
             raise UserError("the run's data did not tell the size of its tiles: pack it again with this version")
         latitude, longitude = parse_place(text)
         width, height = usual["pixels"]
-        yield Tile(f"{latitude},{longitude}", _tile_at(options.source, latitude, longitude, (width, height), metres))
-
-
-def _tile_at(source: str, latitude: float, longitude: float, pixels: tuple[int, int], metres: float) -> bytes:
-    """The tile around a point as JPEG, from a mosaic or from a service. Raises `UserError` where there is none."""
-    if source not in SERVICES:
-        return as_jpeg(Image.fromarray(tile_at(Path(source), latitude, longitude, pixels, metres)))
-    with source_at_scale(source, pixels, metres, latitude) as service:
-        print(f"{latitude},{longitude}: {service.name}, {service.licence}", file=sys.stderr)
-        tile = service.tile_at(latitude, longitude)
-    if abs(tile.metres_per_pixel / metres - 1) > SCALES_AGREE:
-        raise UserError(
-            f"{service.name} has {tile.metres_per_pixel:.3g} m per pixel at {latitude:g}° and the run was trained on "
-            f"{metres:g}: give a GeoTIFF or earthengine to --source"
-        )
-    return decode(tile.content).stored()
-
-
-def read_tile(path: Path, usual: dict[str, Any], metres_per_pixel: float | None = None) -> bytes:
-    """A tile as JPEG. `usual`: size and scale of those that the run was trained on, where known.
-
-    Raises:
-        PhotoError, UserError: it is no tile like those.
-    """
-    photo = read(path)
-    if any("16 bits" in told for told in photo.done):
-        raise UserError("16 bits a colour: give red, green and blue of 8 bits, as the run was trained on")
-    if photo.image.mode != "RGB" or GREY in photo.told:
-        raise UserError("a single channel: give red, green and blue")
-    wanted = usual.get("pixels")
-    if wanted and [photo.width, photo.height] != wanted:
-        raise UserError(
-            f"{photo.width} × {photo.height} pixels, and the run was trained on {wanted[0]} × {wanted[1]}: cut it to "
-            "that at the same scale, or give a GeoTIFF to --source and the point to --at"
-        )
-    metres = metres_per_pixel or usual.get("metres_per_pixel")
-    scale = _scale(path) if metres else None
-    if metres and scale and abs(scale / metres - 1) > SCALES_AGREE:
-        raise UserError(
-            f"{scale:.3g} m per pixel, and the run was trained on {metres:g}: give it to --source, the point to --at"
-        )
-    return photo.stored()
-
-
-def _scale(path: Path) -> float | None:
-    """Metres per pixel of a GeoTIFF that has a place; None of any other picture."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return None
-    import rasterio
-
-    with rasterio.open(path) as dataset:
-        if dataset.crs is None:
-            return None
-        place = locate(dataset.crs.to_string(), dataset.transform, dataset.width, dataset.height)
-    return sum(place.metres_per_pixel) / 2
-
-
-@torch.no_grad()
-def _predicted(trained: Trained, tile: Tile) -> Prediction:
-    """One tile by itself, so that what is predicted does not depend on others."""
-    name = trained.recipe.pictured()
-    entry: Input = trained.recipe.inputs()[name]
-    assert entry.picture is not None
-    stored = decode_picture(tile.stored, entry.picture)  # as training reads it
-    batch = {name: entry.numbers(torch.from_numpy(stored.copy())[None], torch.float32)}
-    numbers = trained.recipe.encode(trained.networks, batch)
-    landscape = trained.recipe.decode(trained.networks, numbers)
-    return Prediction(tile.name, stored / 255, numbers[0], as_array(landscape)[0])
+        yield Tile(f"{latitude},{longitude}", tile_from(options.source, latitude, longitude, (width, height), metres))
 
 
 def _write(trained: Trained, found: Sequence[Prediction], bad: dict[str, str], out: Path) -> None:

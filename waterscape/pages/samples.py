@@ -35,6 +35,9 @@ class Sample:
     """Where to write; left out: RUN/samples."""
     seed: int = 0
     """Of the noise."""
+    traverse: bool = False
+    """In place of random ones: along each of its numbers; of four numbers, all their combinations (traversal.png). Of
+    many numbers, along the directions in which pictures differ most. Also for a satellite_encoder's run."""
     enlarge: Path | None = None
     """The run of an enlarger: the pictures in finer pixels too, as enlarged.png, .npy and .json."""
 

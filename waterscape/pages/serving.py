@@ -5,7 +5,7 @@ Whatever listens on loopback can be asked by every program here and, through the
 - only 127.0.0.1 is listened on; a `Host` that is no name of this machine is refused (DNS rebinding);
 - the printed address holds a token that opens the page once. It is swapped for a cookie that scripts cannot read
   (HttpOnly) and other sites cannot use (SameSite=Strict), and is in no address afterwards; then a new one is printed;
-- what changes something must come from the page itself (`Origin`, and JSON, which other sites cannot send unasked);
+- what is sent must come from the page itself (`Origin`; JSON or plain bytes, which other sites cannot send unasked);
 - bodies are bounded, scripts stand in files of their own (CSP), errors are told without their traceback.
 
 Ports are no border for cookies: a hostile web server on this machine, once it is visited under the same name, is sent
@@ -19,6 +19,7 @@ import re
 import secrets
 import socket
 import webbrowser
+from importlib.resources import files as resources
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -44,6 +45,8 @@ MOST_BODY_BYTES = 1 << 16
 MOST_ADDRESS_BYTES = 4096
 PATIENCE_SECONDS = 2  # for answers under way when the server is stopped
 SAFE = ("GET", "HEAD")
+TAKEN = ("application/json", "application/octet-stream")  # neither is a form's: browsers ask first where sites differ
+GONE = 499  # a status that nobody reads: the request was given up
 KINDS = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
 CONTENT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -149,8 +152,8 @@ class Guard:
         return None
 
     def _judge_body(self, headers: Headers) -> None:
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise HTTPException(415, "application/json is wanted")
+        if headers.get("content-type", "").partition(";")[0].strip().lower() not in TAKEN:
+            raise HTTPException(415, f"{' or '.join(TAKEN)} is wanted")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._most:
             raise HTTPException(413, f"more than {self._most} bytes are not taken")
@@ -218,8 +221,13 @@ def serve(
 
 
 def files(folder: Traversable) -> list[BaseRoute]:
-    """Routes of a page's own files, read once: `index.html` is at /, the others at /page/NAME. Nothing else is read."""
-    content = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in KINDS}
+    """Routes of a page's own files and of those that all pages share (`pages/page`), read once.
+
+    `index.html` is at /, the others at /page/NAME. Nothing else is read.
+    """
+    everybodys = resources("waterscape.pages") / "page"
+    found = (file for place in (everybodys, folder) for file in place.iterdir())
+    content = {file.name: file.read_bytes() for file in found if file.name.rpartition(".")[2] in KINDS}
 
     async def answer(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")

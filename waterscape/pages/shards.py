@@ -55,7 +55,7 @@ def draw(survey: Survey, directory: Path | str, out: Path) -> list[Path]:
     title = f"{kind}{survey.manifest.name}, {len(survey.splits)} samples"
     marks = {"synthetic": "true" if facts.get("synthetic") else "false", "set_sha256": survey.manifest.sha256}
     written = []
-    rows = _rows(survey, directory)
+    rows = picture_rows(survey, directory)
     if rows:
         save_png(sheet(rows, title=title, columns=SHOWN), out / "contact.png", **marks)
         written.append(out / "contact.png")
@@ -157,21 +157,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def _rows(survey: Survey, directory: Path | str) -> dict[str, NDArray[Any]]:
-    """Pictures for the contact sheet: a row for each class of each split, taken from all over the split."""
+def picture_rows(survey: Survey, directory: Path | str, most: int = SHOWN) -> dict[str, NDArray[Any]]:
+    """Pictures for a contact sheet: a row of at most so many for each class of each split, from all over the split."""
     column = picture_column(survey.manifest.columns)
     if column is None:
         return {}
     rows: dict[str, NDArray[Any]] = {}
     for number, split in enumerate(survey.manifest.splits):
-        shards, mine = ShardSet(directory, split), np.flatnonzero(survey.splits == number)
+        shards = ShardSet(directory, split, survey.manifest)
+        mine = np.flatnonzero(survey.splits == number)
         pictures: dict[str, list[NDArray[Any]]] = {}
         step = max(1, len(mine) // LOOKED_AT)
         ends = np.cumsum(shards.counts)
         for place in range(0, len(mine), step):
             name = survey.classes[mine[place]]
             row = pictures.setdefault(name, [])
-            if len(row) < SHOWN:
+            if len(row) < most:
                 shard = int(np.searchsorted(ends, place, side="right"))
                 row += _picture(shards, shard, place - int(ends[shard] - shards.counts[shard]), column)
         counts = survey.count(survey.classes)[split]

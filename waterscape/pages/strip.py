@@ -19,15 +19,16 @@ def draw_strip(out: Path, title: str, facts: dict[str, str]) -> Path | None:
     """
     moments = sorted((out / "pictures").glob("[0-9]*.npz"))
     spread = np.unique(np.linspace(0, len(moments) - 1, MOMENTS).round().astype(int))
-    rows = {}
+    rows, shown = {}, []
     for path in (moments[i] for i in spread):
         with np.load(path) as pictured:
             new = [pictured[name] for name in pictured.files if name.startswith("new")]
         if not new:
             return None
         frames = new[0] if len(new) == 1 else np.stack([row[0] for row in new])
+        shown.append(str(int(path.stem)))
         rows[f"{int(path.stem)} images"] = frames.astype(np.float32) / 255
     if not rows:
         return None
-    save_png(sheet(rows, title=title, scale=2), out / "strip.png", **facts)
+    save_png(sheet(rows, title=title, scale=2), out / "strip.png", **facts, images=", ".join(shown))
     return out / "strip.png"

@@ -163,6 +163,15 @@ def restore(
         network.load_state_dict(held)
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict(states[name])
+        _lay_as_parameters(optimizer)
+
+
+def _lay_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give what was read from a file its parameter's order in memory (channels last, say): fused optimizers walk it."""
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _fitting(checkpoint: Checkpoint, file: str, network: nn.Module) -> dict[str, Tensor]:

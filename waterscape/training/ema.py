@@ -25,18 +25,23 @@ class Averages:
 
     @torch.no_grad()
     def update(self, batch: int, images: int, good: Tensor) -> None:
-        """Move each average towards the weights after a step of `batch` images, the last of `images`, if it was good.
-
-        The half-life is at most a twentieth of the run so far, so that the first, poor weights are soon forgotten.
-        """
+        """Move each average towards the weights after a step of `batch` images, the last of `images`, if good."""
         for name, network in self.networks.items():
-            weight = 1 - 0.5 ** (batch / min(self.half_lives[name], YOUNG * images))
+            weight = self.weight(name, batch, images)
             average = self.shown[name]
             ways = torch._foreach_sub(list(network.parameters()), list(average.parameters()))
             torch._foreach_mul_(ways, good.to(ways[0].dtype) * weight)  # `good` stays on the device: no waiting
             torch._foreach_add_(list(average.parameters()), ways)
             for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
                 kept.copy_(torch.where(good, buffer, kept))
+
+    def weight(self, name: str, batch: int, images: int) -> float:
+        """Of the new weights in a network's average, after a step of `batch` images, the last of `images`.
+
+        The half-life is at most a twentieth of the run so far, so that the first, poor weights are soon forgotten.
+        """
+        moved: float = 1 - 0.5 ** (batch / min(self.half_lives[name], YOUNG * images))
+        return moved
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """The averages' tensors by network."""

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING
 
 from waterscape.data.opening import batches_of
 from waterscape.data.samples import Samples
-from waterscape.training import checkpoint
+from waterscape.data.staging import Staged
 from waterscape.training.council import Council
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.outcome import Outcome
 from waterscape.training.owner import Owner
 from waterscape.training.pulse import pulse
-from waterscape.training.records import Records, Watcher
+from waterscape.training.records import Records
 from waterscape.training.signals import Request
+from waterscape.training.taking_up import resume, roll_back
+from waterscape.training.watcher import Advice, Sight, Watcher
 
 if TYPE_CHECKING:
     from waterscape.data.batches import Batches
+    from waterscape.data.resident import Resident
     from waterscape.data.stream import Streamed
 
-__all__ = ["Records", "Watcher", "resume", "train"]
+__all__ = ["Records", "Sight", "Watcher", "resume", "train"]
 
 
 def train(
@@ -58,14 +61,19 @@ def train(
     with contextlib.closing(stream), contextlib.closing(records):
         if learner.images == 0:
             records.picture(exhibit)
-            records.look(watchers)
+            records.look([watcher for watcher in watchers if not watcher.steers])
             records.is_best()
+        else:
+            missed = [watcher for watcher in watchers if watcher.steers and _due(learner, watcher.every)]
+            if _heed(records, records.look(records.not_looked(missed))):
+                records.save()
         leaving = ""
         while learner.images < run.images:
             pulse.doing("reading")
             loaded = next(stream)
             pulse.read(loaded.keys[0].rpartition("/")[0] if loaded.keys else "")
             losses = learner.step(loaded.columns, loaded.numbers, loaded.count)
+            pulse.doing("records")
             records.note(losses, loaded)
 
             done, leaving = learner.images >= run.images, council.meet()
@@ -77,10 +85,10 @@ def train(
             pictured = done or _due(learner, run.picture_every)
             if pictured:
                 records.picture(exhibit)
-            looking = [watcher for watcher in watchers if done or _due(learner, watcher.every)]
-            records.look(looking)
+            looking = [w for w in watchers if _due(learner, w.every) or (done and not w.steers)]
+            kept = _heed(records, records.look(looking))
             best = bool(pictured or looking) and records.is_best()
-            if done or best or any(_due(learner, every) for every in run.saves_every):
+            if done or best or kept or any(_due(learner, every) for every in run.saves_every):
                 records.save()
         records.finish()
     processes.close()
@@ -89,10 +97,11 @@ def train(
     return Outcome("done", f"{learner.images} images")
 
 
-def stream_of(learner: Learner, samples: Samples) -> Batches | Streamed:
+def stream_of(learner: Learner, samples: Samples) -> Batches | Streamed | Resident | Staged:
     """This process's part of the run's batches, from where the learner stands."""
     run, processes = learner.run, learner.processes
-    return batches_of(
+    pulse.taking_long("reading into memory" if run.cache != "none" else "reading")
+    stream = batches_of(
         samples,
         learner.columns,
         pictures=learner.pictures,
@@ -103,30 +112,21 @@ def stream_of(learner: Learner, samples: Samples) -> Batches | Streamed:
         start=learner.images,
         skip_damaged=run.skip_damaged,
         balance=run.balance,
+        cache=run.cache,
+        device=processes.device,
     )
+    ahead = run.ahead == "yes" or (run.ahead == "auto" and processes.device.type == "cuda")
+    return Staged(stream, processes.device) if ahead else stream
+
+
+def _heed(records: Records, advice: Advice) -> bool:
+    """Take a watcher's advice; whether the networks as they are now are to be kept as good ones."""
+    good = roll_back(records, advice.roll_back) if advice.roll_back else advice.good
+    if good:
+        records.call_good()
+    return good
 
 
 def _due(learner: Learner, every: int) -> bool:
     """Whether the last step passed a multiple of `every` images."""
     return learner.images // every > (learner.images - learner.run.batch) // every
-
-
-def resume(learner: Learner) -> None:
-    """Load the newest whole checkpoint: the first process checks and chooses, every process loads that one or all stop.
-
-    Nodes may see different directories, so each process verifies for itself that it holds the chosen one.
-    """
-    directory, processes = learner.run.out / "checkpoints", learner.processes
-    found = checkpoint.newest(directory) if processes.first else None
-    chosen = processes.broadcast((found.path.name, found.sha256) if found else None)
-    if chosen is None:
-        return
-    path, problem = directory / chosen[0], ""
-    try:
-        found = found or checkpoint.verify(path)
-        if found.sha256 != chosen[1]:
-            raise ValueError("it is not the one that the first process sees")
-        learner.load(found)
-    except (OSError, ValueError) as error:
-        problem = str(error)
-    processes.agree(problem, f"cannot resume from {path}")

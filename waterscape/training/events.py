@@ -25,9 +25,14 @@ class Events:
     """The run's events: one JSON object a line, each with `event` and `images`."""
 
     def __init__(self, out: Path, images: int) -> None:
+        """Cut what is there back to a checkpoint of so many images; 0: there is none, and starts alone are kept."""
         self.path = out / EVENTS
         if self.path.exists():
-            kept = [line for line, event in _lines(self.path) if event["images"] <= images]
+            kept = [
+                line
+                for line, event in _lines(self.path)
+                if event["images"] <= images and (images or event["event"] == "start")
+            ]
             write_text(self.path, "".join(kept))
         self.file = Lines(self.path)
 

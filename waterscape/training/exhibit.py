@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from waterscape.data.pictures import read_stacked
 from waterscape.data.samples import Samples
 from waterscape.durable import replacing
 from waterscape.randomness import Draw, hash64
+from waterscape.recipe import Networks
 from waterscape.sheet import save_png, sheet
 from waterscape.training.learner import Learner
 
@@ -55,17 +57,30 @@ class Exhibit:
         draw = Draw(hash64(learner.run.seed, "picture"), numbers, learner.dtype)
         with learner.shown() as networks:
             rows = learner.recipe.picture(networks, self._batch(learner, spread), draw)
+            digest = weights_sha256(networks)
         pictured = {name: as_array(row) for name, row in rows.items()}
         self.out.mkdir(exist_ok=True)
         name = f"{learner.images:012d}"
         with replacing(self.out / f"{name}.npz") as path:
             np.savez_compressed(path, **{n: np.rint(255 * row).astype(np.uint8) for n, row in pictured.items()})
-        save_png(sheet(pictured, title=title, scale=2), self.out / f"{name}.png", **self.facts)
+        # Whether a checkpoint of these weights will ever stand is not known yet; their own hash names them.
+        facts = {**self.facts, "images": str(learner.images), "weights_sha256": digest}
+        save_png(sheet(pictured, title=title, scale=2), self.out / f"{name}.png", **facts)
 
     def _batch(self, learner: Learner, samples: Sequence[int]) -> dict[str, Tensor]:
         read = read_stacked(self.held_out, samples, learner.columns, learner.pictures)
         self.held_out.close()  # held open, its tars could not be evicted from a cache
         return learner.batch(read)
+
+
+def weights_sha256(networks: Networks) -> str:
+    """Of networks as people use them: the same for those that a checkpoint of them gives."""
+    found = hashlib.sha256()
+    for name, network in sorted(networks.items()):
+        for key, value in network.state_dict().items():
+            found.update(f"{name}.{key}".encode())
+            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def as_array(images: Tensor) -> np.ndarray:

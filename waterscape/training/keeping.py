@@ -1,4 +1,7 @@
-"""Which checkpoints stay: the newest, milestones, and the best by a stated figure. The directory alone decides it."""
+"""Which checkpoints stay: the newest, milestones, the best by a stated figure, and the newest that was called good.
+
+The directory alone decides it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from typing import Any, Literal
 from waterscape.errors import UserError
 from waterscape.training.checkpoint import Checkpoint, every, peek
 
-Kind = Literal["newest", "milestone", "best"]
+Kind = Literal["newest", "milestone", "best", "good"]
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """The newest `newest` checkpoints; those marked as milestones; and the best.
+    """The newest `newest` checkpoints; those marked as milestones; the best; and the newest of those marked as good.
 
     `milestone_every`: the first checkpoint past each multiple of so many images is a milestone, kept for ever.
     `best`: NAME:lower or NAME:higher, a figure of held-out samples or of a watcher.
@@ -63,6 +66,9 @@ class Keeping:
         best = min(ordered, key=lambda one: self.cost(_figures(one.state)), default=None)
         if best and math.isfinite(self.cost(_figures(best.state))):
             found[best.path].append("best")
+        good = [one for one in ordered if one.state.get("good")]
+        if good:
+            found[good[-1].path].append("good")
         return found
 
     def best_cost(self, directory: Path) -> float:

@@ -15,6 +15,8 @@ from waterscape.nn.global_batch import shares
 from waterscape.randomness import Draw
 from waterscape.recipe import Networks, Phase, Progress, Recipe
 from waterscape.training import checkpoint
+from waterscape.training.compiling import compiled, telling
+from waterscape.training.descending import descend
 from waterscape.training.ema import Averages
 from waterscape.training.gradients import Gradients
 from waterscape.training.processes import Processes
@@ -41,6 +43,9 @@ class Learner:
         self.phases = recipe.phases()
         self.networks = {name: processes.place(network, self.dtype) for name, network in networks.items()}
         self.trained = sorted({name for phase in self.phases for name in phase.trains})
+        if run.channels_last:
+            for network in self.networks.values():
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers = {name: recipe.optimizer(name, self.networks[name]) for name in self.trained}
         self.full_rates = {n: [group["lr"] for group in o.param_groups] for n, o in self.optimizers.items()}
         self.averages = Averages(self.networks, recipe.averages())
@@ -48,12 +53,14 @@ class Learner:
             if name not in self.trained:
                 network.requires_grad_(False).eval()
         self.called = {name: processes.prepare(network) for name, network in self.networks.items()}
+        self.called = compiled(self.called, run.compile)
         self.gradients = {name: Gradients(self.networks[name]) for name in self.trained}
         self.sums = {name: f"all_reduce of the gradients of {name}" for name in self.trained}
         self.good = torch.ones((), dtype=torch.bool, device=processes.device)
         self.skipped = self.skipped_in_a_row = torch.zeros((), dtype=torch.int64, device=processes.device)
         self.drawn: Tensor | None = None
         self.images = self.steps = 0
+        self.rate_share = 1.0  # of all learning rates; lowered whenever the run goes back to an earlier checkpoint
 
     def step(self, columns: Mapping[str, Any], numbers: Tensor, count: int) -> dict[str, Tensor]:
         """Train on a global batch of `count` images, of which `columns` and `numbers` are this process's share.
@@ -66,8 +73,9 @@ class Learner:
         Returns this process's share of each loss: summed over the processes it is the mean over the global batch; zero
         where the step was skipped.
         """
+        pulse.doing("copy to the device")
         batch = self.batch(columns)
-        numbers = numbers.to(self.processes.device)
+        numbers = numbers.to(self.processes.device, non_blocking=True)
         self.drawn = torch.zeros_like(numbers) if self.run.record_draws else None
         draw = Draw(self.run.seed, numbers, self.dtype, self.drawn)
         self._set_rates()
@@ -75,18 +83,21 @@ class Learner:
         losses: dict[str, Tensor] = {}
         for phase in self.phases:
             if phase.due(self.steps, self.images):
+                pulse.doing("guard against a bad step")
                 buffers = [buffer for network in self.networks.values() for buffer in network.buffers()]
                 before = [buffer.clone() for buffer in buffers]
                 for name, value in self.backward(phase, batch, draw, count).items():
                     losses[name if len(self.phases) == 1 else f"{phase.name}: {name}"] = value
+                pulse.doing("guard against a bad step")
                 for name in phase.trains:
                     self.good = self.good & self.gradients[name].finite
                 for buffer, old in zip(buffers, before, strict=True):
                     buffer.copy_(torch.where(self.good, buffer, old))
                 pulse.doing("optimizer step")
                 for name in phase.trains:
-                    self._descend(self.optimizers[name])
+                    descend(self.optimizers[name], self.good)
         self.images += count
+        pulse.doing("average")
         self.averages.update(count, self.images, self.good)
         self.steps += 1
         pulse.stands(self.steps, self.images)
@@ -107,14 +118,15 @@ class Learner:
             rows = slice(done, done + (sizes[rank] or 1))
             done = rows.stop
             piece, drawn = {name: value[rows] for name, value in batch.items()}, draw.rows(rows)
-            with shares(sizes, rank):
+            with shares(sizes, rank), telling(self.run.compile):
                 pulse.doing(f"loss of {phase.name}")
                 found = phase.loss(self.called, piece, drawn)
             # Gradients are summed over processes and pieces that may hold unequal shares: each mean is weighed by its
             # number of images ÷ the global number.
             share = sizes[rank] / count
             pulse.doing(f"backward of {phase.name}")
-            torch.autograd.backward(found["loss"] * (share * phase.every))
+            with telling(self.run.compile):
+                torch.autograd.backward(found["loss"] * (share * phase.every))
             gradients[0].note_loss(found["loss"] * share)
             for name, value in found.items():
                 losses[name] = value.detach() * share + losses.get(name, 0)
@@ -123,28 +135,24 @@ class Learner:
             self.processes.add_up(each.flat, self.sums[name])
         return losses
 
-    def _descend(self, optimizer: torch.optim.Optimizer) -> None:
-        """Move, if the step is good. A fused optimizer decides on the device, as it does for a gradient scaler."""
-        if getattr(optimizer, "_step_supports_amp_scaling", False):
-            optimizer.grad_scale, optimizer.found_inf = None, (~self.good).to(torch.float32)  # type: ignore[attr-defined]
-            optimizer.step()
-        elif self.good:  # the host waits for the device
-            optimizer.step()
-
     def batch(self, columns: Mapping[str, Any]) -> dict[str, Tensor]:
         """Stored columns as the batch that the recipe declares, on the device."""
         device = self.processes.device
-        return {
+        batch = {
             name: entry.numbers(columns[entry.column].to(device, non_blocking=True), self.dtype)
             for name, entry in self.inputs.items()
         }
+        if not self.run.channels_last:
+            return batch
+        innermost = torch.channels_last
+        return {n: v.contiguous(memory_format=innermost) if v.ndim == 4 else v for n, v in batch.items()}
 
     def _set_rates(self) -> None:
         progress = Progress(self.images, self.steps, self.images / self.epoch_images)
         for name, optimizer in self.optimizers.items():
             rate = self.recipe.rate(name, progress)
             for group, full in zip(optimizer.param_groups, self.full_rates[name], strict=True):
-                group["lr"] = full * rate
+                group["lr"] = full * rate * self.rate_share
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[Networks]:
@@ -165,6 +173,14 @@ class Learner:
             raise UserError(f"{found.path} is a checkpoint of {found.state['recipe']}, this run trains {kind}")
         checkpoint.restore(found, self.networks, self.averages.shown, self.optimizers)
         self.images, self.steps = found.state["images"], found.state["steps"]
+        self.rate_share = found.state.get("rate_share", 1.0)
+        pulse.stands(self.steps, self.images)
+
+    def go_back(self, found: checkpoint.Checkpoint, rate_share: float) -> None:
+        """Take up an earlier checkpoint's networks, averages and optimizers, but keep the place in the stream."""
+        images, steps = self.images, self.steps
+        self.load(found)
+        self.images, self.steps, self.rate_share = images, steps, rate_share
         pulse.stands(self.steps, self.images)
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
@@ -176,6 +192,7 @@ class Learner:
         return {
             "images": self.images,
             "steps": self.steps,
+            "rate_share": self.rate_share,
             "recipe": type(self.recipe).__name__,
             "optimizers": checkpoint.settings(self.optimizers),
         }

@@ -104,7 +104,7 @@ class Processes:
         """Open TensorBoard's files; what an interrupted start wrote there beyond `images` is not shown."""
         if self.tensorboard:
             self.accelerator.init_trackers(
-                "tensorboard", init_kwargs={"tensorboard": {"purge_step": images + 1 if images else None}}
+                "tensorboard", init_kwargs={"tensorboard": {"purge_step": images + 1 if images else 0}}
             )
 
     def log(self, values: Mapping[str, float], images: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.descriptor: int | None = None
+        self.heard: Callable[[str], None] | None = None  # is told of each mark, by who measures a step's parts
         self._lay(bytearray(SIZE))
 
     def _lay(self, memory: bytearray | mmap.mmap) -> None:
@@ -74,6 +76,8 @@ class Pulse:
     def doing(self, what: str) -> None:
         """From here on this process does `what`, a part of a step."""
         self.numbers[3] = self._codes.get(what) or self._code(what)
+        if self.heard is not None:
+            self.heard(what)
 
     def taking_long(self, what: str) -> None:
         """From here on this process does `what`, which may take longer than a step."""
@@ -81,7 +85,7 @@ class Pulse:
 
     def waiting(self, what: str) -> _Waiting:
         """While the block runs, this process waits for the others in a collective. Such blocks do not nest."""
-        return self._waits.get(what) or self._waits.setdefault(what, _Waiting(self, self._code(what)))
+        return self._waits.get(what) or self._waits.setdefault(what, _Waiting(self, self._code(what), what))
 
     def stands(self, steps: int, images: int) -> None:
         """The run has so many steps and images behind it."""
@@ -108,20 +112,24 @@ class Pulse:
 
 
 class _Waiting:
-    __slots__ = ("_code", "_pulse")
+    __slots__ = ("_code", "_pulse", "_what")
 
-    def __init__(self, of: Pulse, code: int) -> None:
-        self._pulse, self._code = of, code
+    def __init__(self, of: Pulse, code: int, what: str) -> None:
+        self._pulse, self._code, self._what = of, code, what
 
     def __enter__(self) -> None:
         pulse = self._pulse
         pulse.calls += LABELS
         pulse.numbers[2] = pulse.calls + self._code
+        if pulse.heard is not None:
+            pulse.heard(self._what)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._pulse.numbers[2] = self._pulse.calls
+        if self._pulse.heard is not None:
+            self._pulse.heard("")
 
 
 def decode(memory: bytes) -> Look:

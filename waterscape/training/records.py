@@ -7,36 +7,21 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from waterscape.data.batches import Loaded
 from waterscape.errors import UserError
-from waterscape.training.events import Events, Ledger, Watch
+from waterscape.training.events import Events, Ledger, Watch, read_events
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.owner import OutdatedError, Owner
 from waterscape.training.pulse import pulse
 from waterscape.training.skips import Skips
+from waterscape.training.watcher import Advice, Sight, Watcher
 from waterscape.training.writer import NotFiniteError, Writer, core_is_free
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Looks at a run from outside each time `every` images have passed: on the first process, while the others wait.
-
-    The figures that `look` returns, if any, become an event and curves of the watcher's name.
-    """
-
-    name: str
-    every: int
-    look: Callable[[Learner], Mapping[str, float]]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What its figures were taken on: part of each event."""
 
 
 class Records:
@@ -58,7 +43,7 @@ class Records:
         self.saved = learner.images
         self.failure: Exception | None = None  # of the last save
         self.figures: dict[str, float] = {}  # of held-out samples and of watchers, on the first process
-        self.figures_at = -1  # images
+        self.figures_at = self.good_at = -1  # images
         self.steps_skipped = 0
         self.pauses = 0.0  # seconds that are not training
         processes.track(learner.images)
@@ -142,19 +127,52 @@ class Records:
                 self._log("held out", measured)
             self._measured(measured)
 
-    def look(self, watchers: Sequence[Watcher]) -> None:
-        """On the first process, let watchers look and write down the figures that they found."""
-        images = self.learner.images
+    def look(self, watchers: Sequence[Watcher]) -> Advice:
+        """On the first process, let watchers look and write down what they saw; on all, the advice of who steers."""
+        advice = Advice()
         for watcher in watchers if self.events else ():
-            with self._pausing(watcher.name):
-                began, found = time.monotonic(), {}
-                with self._surviving():
-                    found = dict(watcher.look(self.learner))
-                if self.events and found:
-                    facts = {**watcher.facts, "figures": found, "seconds": time.monotonic() - began}
-                    self.events.write(watcher.name, images, **facts)
-                    self._log(watcher.name, found)
-                self._measured(found)
+            seen = self._seen(watcher)
+            advice = seen.advice if watcher.steers else advice
+        if not any(watcher.steers for watcher in watchers):
+            return advice
+        told: Advice = self.processes.broadcast(advice)
+        return told
+
+    def _seen(self, watcher: Watcher) -> Sight:
+        with self._pausing(watcher.name):
+            began, seen = time.monotonic(), Sight()
+            with self._surviving():
+                seen = watcher.look(self.learner)
+            if seen.warning:
+                print(f"{self.name}: {seen.warning}", file=sys.stderr, flush=True)
+            if self.events and seen.figures:
+                told = {"warning": seen.warning} if seen.warning else {}
+                facts = {**watcher.facts, "figures": seen.figures, **seen.facts, **told}
+                self.events.write(watcher.name, self.learner.images, **facts, seconds=time.monotonic() - began)
+                self._log(watcher.name, seen.figures)
+            self._measured(seen.figures)
+        return seen
+
+    def not_looked(self, watchers: Sequence[Watcher]) -> list[Watcher]:
+        """Those that have not seen the run as it stands: it was stopped before they could."""
+        if not watchers:
+            return []
+        now = {event["event"] for event in read_events(self.out) if event["images"] == self.learner.images}
+        missing = self.processes.broadcast([watcher.name not in now for watcher in watchers])
+        return [watcher for watcher, missed in zip(watchers, missing, strict=True) if missed]
+
+    def call_good(self) -> None:
+        """The networks as they are now are worth going back to; their checkpoint says so, though it stands already."""
+        self.good_at, self.saved = self.learner.images, -1
+
+    def went_back(self) -> None:
+        """The networks are others now: figures of those before say nothing of them."""
+        self.figures, self.figures_at = {}, -1
+
+    def settle(self) -> None:
+        """Until no checkpoint is being written."""
+        if self.writer:
+            self.writer.wait()
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -207,6 +225,7 @@ class Records:
                     "processes": self.processes.world,
                     "figures": self.figures if self.figures_at == learner.images else {},
                     "milestone": run.keeping.is_milestone(learner.images, learner.images - run.batch),
+                    "good": self.good_at == learner.images,
                 }
                 self.writer.save(learner.tensors(), {**learner.progress(), **facts})
         self.saved = learner.images
@@ -252,14 +271,12 @@ class Records:
     def finish(self) -> None:
         """Until the last checkpoint is durable: no process leaves before. Raises `UserError` where it could not be."""
         pulse.taking_long("finishing")
-        if self.writer:
-            self.writer.wait()
+        self.settle()
         self.processes.agree(self.problem(last=True), f"{self.out} is not saved")
 
     def close(self) -> None:
         """Close the files and the progress."""
-        if self.writer:
-            self.writer.wait()
+        self.settle()
         self.watch.close()
         self.ledger.close()
         if self.events:

@@ -18,6 +18,7 @@ import torch
 import tyro
 
 from waterscape.data.address import redact
+from waterscape.data.opening import Cache
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.recipe import Recipe
@@ -55,6 +56,14 @@ class Run:
     """Of weights, order and all draws: 0 to 2³² - 1."""
     precision: Precision = "float32"
     """bfloat16: matrix products in bfloat16, weights in float32."""
+    channels_last: bool = False
+    """Keep pictures and kernels with their channels innermost, as a GPU's convolutions in bfloat16 want them."""
+    compile: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME of a network that torch.compile makes faster, or all; repeat it for each."""
+    cache: Cache = _free("none")
+    """Read the whole split once and keep it in memory: of the host, or of the device."""
+    ahead: Literal["auto", "yes", "no"] = _free("auto")
+    """Copy the next batches to the device while it computes, through pinned memory. auto: on a GPU."""
     processes: int | None = _free(None)
     """Refuse to run with any other number of processes."""
     start: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -85,6 +94,13 @@ class Run:
     """End the run after so many steps in a row whose loss or gradients are not finite; each of them is skipped."""
     held_out: int = _free(1_024)
     """Held-out samples measured at each picture, at most."""
+    on_collapse: Literal["warn", "rollback", "ignore"] = _free("warn")
+    """Of a GAN whose pictures become alike, or whose discriminator wins outright: warn; or go back to the last good
+    checkpoint and on from there at a lower rate (each decision is an event); or do not look."""
+    collapse_every: int = _free(10_000)
+    """Images between two looks for a collapse. With rollback, each look that finds nothing keeps a checkpoint."""
+    rollback_rate: float = _free(0.5)
+    """What all learning rates are multiplied with whenever the run goes back."""
     skip_damaged: int = _free(0)
     """So many damaged training samples may be replaced by whole ones; with one more the run ends. 0: the first ends it.
     Held-out samples are never skipped."""
@@ -108,7 +124,7 @@ class Run:
 
     def check(self) -> None:
         """Raise `UserError` for a value that cannot be."""
-        intervals = ("report_every", "picture_every", "checkpoint_every")
+        intervals = ("report_every", "picture_every", "checkpoint_every", "collapse_every")
         for name in ("images", "batch", *intervals, "keep", "stop_after_bad_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more")
@@ -121,6 +137,8 @@ class Run:
                 f"--evaluate-every {self.evaluate_every} --evaluate-samples {self.evaluate_samples}: give 0 or more "
                 "images, and 16 samples or more"
             )
+        if not 0 < self.rollback_rate < 1:
+            raise UserError(f"--rollback-rate is {self.rollback_rate}; give a share between 0 and 1, such as 0.5")
         if self.milestone_every is not None and self.milestone_every < 1:
             raise UserError(f"--milestone-every is {self.milestone_every}; give 1 or more, or leave it out")
         _ = self.keeping.figure  # must say what is better

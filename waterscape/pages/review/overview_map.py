@@ -29,7 +29,7 @@ def map_of(places: Sequence[tuple[float, float]], *, exact: bool = False) -> dic
         each cell's middle, the latter from `west` on eastwards (it may be above 180), and how many photos it holds.
     """
     latitudes, longitudes = np.array(places, float).reshape(-1, 2).T
-    west = _west(longitudes)
+    west = western_edge(longitudes)
     eastward = west + (longitudes - west) % 360
     for step in STEPS if exact else STEPS[STEPS.index(0.1) :]:
         rounded = np.round(np.stack([latitudes, eastward], axis=1) / step).astype(np.int64)
@@ -44,7 +44,7 @@ def map_of(places: Sequence[tuple[float, float]], *, exact: bool = False) -> dic
     }
 
 
-def _west(longitudes: NDArray[np.float64]) -> float:
+def western_edge(longitudes: NDArray[np.float64]) -> float:
     """Where a map begins: the middle of the widest gap between longitudes, degrees from -180 to 180."""
     if not longitudes.size:
         return -180.0

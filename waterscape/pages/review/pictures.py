@@ -72,7 +72,7 @@ class Pictures:
             if name in self._cache:
                 self._cache.move_to_end(name)
                 return self._cache[name]
-        made = _jpeg(decoded(content_of(path)), side)
+        made = small_jpeg(decoded(content_of(path)), side)
         with self._lock:
             if name not in self._cache:
                 self._cache[name], self._left = made, self._left - len(made)
@@ -81,7 +81,8 @@ class Pictures:
         return made
 
 
-def _jpeg(image: Image.Image, side: int) -> bytes:
+def small_jpeg(image: Image.Image, side: int) -> bytes:
+    """A picture as JPEG of at most so many pixels a side, with nothing of its EXIF."""
     small = image.convert("RGB")
     small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     stream = io.BytesIO()

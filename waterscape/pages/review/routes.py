@@ -20,7 +20,7 @@ from waterscape.errors import UserError
 from waterscape.pages.review.desk import MOST_ACTIONS, Action, Choice
 from waterscape.pages.review.overview_map import map_of
 from waterscape.pages.review.pictures import SIDES
-from waterscape.pages.serving import files
+from waterscape.pages.serving import GONE, files
 from waterscape.sources.photo_file import PhotoError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from waterscape.pages.review.desk import Desk
     from waterscape.pages.review.pictures import Pictures
-
-GONE = 499  # nobody reads it: the request was given up
 
 
 def routes(desk: Desk, pictures: Pictures, *, exact_coordinates: bool = False) -> list[BaseRoute]:

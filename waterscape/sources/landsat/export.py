@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from waterscape.durable import Lines
-from waterscape.sources.earthengine import EarthEngineError, RefusedError, UnreachableError, explained
 from waterscape.sources.landsat.bands import BANDS
 from waterscape.sources.landsat.composite import COLLECTION, LABEL, composite
 from waterscape.sources.landsat.export_folder import EMPTY, SOFTWARE, Folder
-from waterscape.sources.landsat.export_tile import NODATA, TileError, clear_share, tile_bands, write_tile
-from waterscape.sources.requests_at_once import in_any_order
+from waterscape.sources.landsat.export_tile import NODATA, clear_share, tile_bands, write_tile
+from waterscape.sources.tile_requests import Done, Outcome, answered, computed, each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     from waterscape.sources.landsat.grid import GridTile
 
-ATTEMPTS = 3  # at a tile whose answer is none
-FAILURES_IN_A_ROW = 5  # to reach the service, after which it is not asked again
 REQUEST_SECONDS = (5.0, 30.0)
 """What a tile may take the servers: an assumption, for lack of figures in the documentation."""
 
@@ -44,85 +40,30 @@ class Estimate:
         return cls(len(tiles), pixels * 4 * (len(BANDS) + 1) / 1e6, (low, high))
 
 
-@dataclass
-class Outcome:
-    """What became of the tiles that were asked for."""
-
-    written: int = 0
-    empty: int = 0
-    """No scene saw them clearly."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Key → reason. They are absent; the same command asks for them again."""
-
-
 def export(tiles: Sequence[GridTile], year: int, folder: Folder, at_once: int) -> Iterator[Outcome]:
     """Ask for tiles and put them into a folder that was begun; `waterscape.sources.earthengine` is connected.
 
-    Yields the same `Outcome` after each tile.
+    Those that no scene saw clearly are listed as empty. Yields the same `Outcome` after each tile.
 
     Raises:
         EarthEngineError: access is refused, or the service is out of reach. What was written stays.
     """
-    outcome, in_a_row = Outcome(), 0
-    results = in_any_order(tiles, lambda tile: _export_tile(tile, year, folder.path), at_once, EarthEngineError)
-    with closing(results), closing(Lines(folder.path / EMPTY)) as empty:
-        for tile, result in results:
-            in_a_row = in_a_row + 1 if isinstance(result, UnreachableError) else 0  # others are the tile's own
-            if isinstance(result, EarthEngineError):
-                outcome.failed[tile.key] = str(result)
-                if isinstance(result, RefusedError):
-                    raise result
-                if in_a_row >= FAILURES_IN_A_ROW:
-                    raise UnreachableError(
-                        f"{in_a_row} tiles in a row failed, the last: {result}. {outcome.written} are written; the "
-                        "same command goes on"
-                    )
-            elif result:
-                outcome.written += 1
-            else:
-                outcome.empty += 1
-                empty.write(f"{tile.key}\n")
-                empty.sync()
-            yield outcome
+    fetch = partial(_export_tile, year=year, folder=folder.path)
+    return each(tiles, fetch, lambda tile: tile.key, folder.path / EMPTY, at_once)
 
 
-def _export_tile(tile: GridTile, year: int, folder: Path) -> bool:
+def _export_tile(tile: GridTile, year: int, folder: Path) -> Done:
     """Ask for a tile, and write it unless no scene saw it clearly. Raises `EarthEngineError`."""
-    for attempt in range(1, ATTEMPTS + 1):
-        with explained(f"tile {tile.key}"):
-            content = _computed(tile, year)
-        try:
-            bands = tile_bands(content, tile)
-            break
-        except TileError as error:
-            if attempt == ATTEMPTS:
-                raise EarthEngineError(f"tile {tile.key}: {error}, {ATTEMPTS} times") from error
+    bands = answered(f"tile {tile.key}", lambda: _computed(tile, year), lambda content: tile_bands(content, tile))
     if not clear_share(bands):
-        return False
+        return Done(0, [tile.key])
     write_tile(folder / f"{tile.key}.tif", tile, bands, _tags(tile, year))
-    return True
+    return Done(1)
 
 
 def _computed(tile: GridTile, year: int) -> bytes:
-    """A GeoTIFF of the tile's pixels, as the servers compute it."""
-    import ee
-
-    image = composite(_region(tile), year, southern=tile.southern)
-    a, b, c, d, e, f = tile.transform
-    affine = {"scaleX": a, "shearX": b, "translateX": c, "shearY": d, "scaleY": e, "translateY": f}
-    content: bytes = ee.data.computePixels(
-        {
-            "expression": image.unmask(NODATA, False).toFloat(),
-            "fileFormat": "GEO_TIFF",
-            "bandIds": [*BANDS, LABEL],
-            "grid": {
-                "dimensions": {"width": tile.width, "height": tile.height},
-                "affineTransform": affine,
-                "crsCode": tile.crs,
-            },
-        }
-    )
-    return content
+    image = composite(_region(tile), year, southern=tile.southern).unmask(NODATA, False).toFloat()
+    return computed(image, [*BANDS, LABEL], tile.crs, tile.transform, tile.width, tile.height)
 
 
 def _region(tile: GridTile) -> Any:

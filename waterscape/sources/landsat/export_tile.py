@@ -10,6 +10,7 @@ from waterscape.durable import replacing
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, REFLECTANCES
 from waterscape.sources.landsat.composite import ELEVATION, ELEVATION_ELSEWHERE, LABEL
+from waterscape.sources.tile_requests import TileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +30,6 @@ RANGES = dict.fromkeys(REFLECTANCES, (-0.21, 1.62)) | {  # of 16 bits; the small
     "elevation": (-500 / ELEVATION_METRES, 9000 / ELEVATION_METRES),
     LABEL: (-0.001, 1.001),
 }
-
-
-class TileError(Exception):
-    """The servers' answer is not the tile that was asked for; the message says in what."""
 
 
 def tile_bands(content: bytes, tile: GridTile) -> NDArray[np.float32]:

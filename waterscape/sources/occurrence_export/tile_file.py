@@ -14,6 +14,7 @@ import numpy as np
 
 from waterscape.durable import replacing
 from waterscape.errors import UserError
+from waterscape.sources.tile_requests import TileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,10 +26,6 @@ MASKED = 255
 IN_STEP = 1e-4  # of a pixel by which a corner may be off
 CHECKSUM = "crc32"
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}  # else each tile that is opened lists the folder of all
-
-
-class TileError(Exception):
-    """The servers' answer is not what was asked for; the message says in what."""
 
 
 def decoded(content: bytes, crs: str, transform: tuple[float, ...], width: int, height: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ const state = {
   standing: new Map(), // key → {verdict, reason, at}, as the server said last
   gone: new Set(),
   heard: new Set(), // of which the server said something since the last list was asked for
-  refused: "", // what the server said of the last decision that it never takes
+  refused: new Map(), // photo → what the server said of a decision that it never takes
   done: [], // keys in the order of decisions, for undo
   times: [], // of decisions, seconds since 1970
   progress: { all: 0, kept: 0, rejected: 0 },
@@ -54,7 +54,7 @@ function decide(verdict, reason = "") {
   const photo = grid.keys[grid.focus];
   if (!photo || state.gone.has(photo)) return;
   const now = outbox.of(photo) ?? state.standing.get(photo);
-  state.refused = "";
+  state.refused.delete(photo);
   outbox.push({ photo, verdict, reason }); // though nothing seems to change: somebody else may have changed it
   if (now?.verdict !== verdict || now?.reason !== reason) state.done.push(photo);
   say(`${verdict === "keep" ? "keep" : "reject"}${reason ? `: ${reason}` : ""}`);
@@ -107,14 +107,24 @@ function heard({ standing, progress }) {
   showProgress();
 }
 
-/** The server will never have it: it is told until the next decision, and the photo shows what stands. */
+/** The server will never have it: told until one looks at it or decides it anew. The focus stays, as keys are being
+ *  pressed meanwhile that are meant for other photos. */
 function refused({ photo }, words) {
   const place = state.done.lastIndexOf(photo);
   if (place >= 0) state.done.splice(place, 1);
-  state.refused = `A decision was not saved, as the server refuses it: ${words}.`;
-  if (state.index.has(photo)) focus(state.index.get(photo));
+  state.refused.set(photo, words);
   refresh(photo);
   tellTrouble(null);
+}
+
+function showRefused() {
+  const [photo] = state.refused.keys();
+  if (!photo) return;
+  state.refused.delete(photo);
+  tellTrouble(null);
+  toPhotos();
+  if (state.index.has(photo)) focus(state.index.get(photo));
+  else choose({ ...EVERYTHING, state: "all" }, photo);
 }
 
 function refresh(photo) {
@@ -181,10 +191,13 @@ function say(words) {
 }
 
 function tellTrouble(refusal) {
-  const place = $("#trouble");
-  place.hidden = !refusal && !state.refused;
+  const lost = state.refused.size;
+  const [words] = state.refused.values();
+  $("#trouble").hidden = !refusal && !lost;
+  $("#look").hidden = !lost;
+  const told = lost ? `${lost === 1 ? "A decision was" : `${lost} decisions were`} not saved, as the server refuses it: ${words}.` : "";
   if (!refusal) {
-    place.textContent = state.refused;
+    $("#what").textContent = told;
     return;
   }
   const waits = outbox.waiting === 1 ? "1 decision waits here and is" : `${outbox.waiting} decisions wait here and are`;
@@ -192,7 +205,7 @@ function tellTrouble(refusal) {
     0: "The server does not answer. Trying again …",
     401: "The server was started anew: open the link that it printed, in this browser, and this page goes on by itself.",
   }[refusal.status] ?? `The server says: ${refusal.message}.`;
-  place.textContent = `${state.refused} ${what}`.trim() + (outbox.waiting ? ` ${waits} not saved yet.` : "");
+  $("#what").textContent = `${told} ${what}`.trim() + (outbox.waiting ? ` ${waits} not saved yet.` : "");
 }
 
 // loading
@@ -285,9 +298,9 @@ function listFilters(reasons) {
   }));
 }
 
-function choose(change) {
+function choose(change, photo = grid.keys[grid.focus]) {
   state.choice = { ...state.choice, ...change };
-  load(grid.keys[grid.focus] ?? null);
+  load(photo ?? null);
   toPhotos();
 }
 
@@ -388,6 +401,7 @@ function prepare() {
   for (const name of ["keep", "reject", "why", "undo", "larger", "smaller"]) {
     $(`#${name}`).addEventListener("click", () => ACTIONS[name]());
   }
+  $("#look").addEventListener("click", showRefused);
   $("#ask").addEventListener("click", ACTIONS.help);
   $("#about").addEventListener("click", ACTIONS.panel);
   for (const button of document.querySelectorAll("#states button")) {

@@ -1,6 +1,7 @@
 // What is known of the focused photo: its satellite tile, its place, what the filters said.
 
-import { PlaceMap, degrees } from "./map.js";
+import { degrees } from "./chart.js";
+import { PlaceMap } from "./map.js";
 import { Pictures } from "./pictures.js";
 import { ask } from "./server.js";
 

@@ -27,14 +27,24 @@ async function answerTo(path, options) {
   throw new Refusal(answer.status, words || `status ${answer.status}`);
 }
 
-export async function ask(path) {
-  return (await answerTo(path, { signal: AbortSignal.timeout(60_000) })).json();
+const within = (signal) => AbortSignal.any([AbortSignal.timeout(60_000), ...(signal ? [signal] : [])]);
+
+async function post(path, body, kind, signal) {
+  const headers = { "Content-Type": kind };
+  return (await answerTo(path, { method: "POST", body, headers, signal: within(signal) })).json();
 }
 
-export async function send(path, value) {
-  const body = JSON.stringify(value);
-  const headers = { "Content-Type": "application/json" };
-  return (await answerTo(path, { method: "POST", body, headers, signal: AbortSignal.timeout(60_000) })).json();
+export async function ask(path, signal) {
+  return (await answerTo(path, { signal: within(signal) })).json();
+}
+
+export async function send(path, value, signal) {
+  return post(path, JSON.stringify(value), "application/json", signal);
+}
+
+/** Send a file, or other bytes, as they are. */
+export async function hand(path, bytes, signal) {
+  return post(path, bytes, "application/octet-stream", signal);
 }
 
 export async function picture(path, signal) {

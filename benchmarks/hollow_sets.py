@@ -1,0 +1,105 @@
+"""Synthetic sets whose tars have content only where the first images of an epoch are read; the rest are holes.
+
+Indexes and manifest are whole, so opening costs what it costs for a real set of that size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from waterscape.data.manifest import Column, Manifest, Shard
+from waterscape.data.order import Order
+from waterscape.data.shard import BLOCK, RECORD, ShardWriter, encode, index_dtype, padding
+
+COLUMN = "occurrence64.npy"
+
+READ = """
+import json, sys, time
+from waterscape.data.batches import Batches
+from waterscape.data.order import Order
+from waterscape.data.shards import ShardSet
+
+def memory():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return {name: int(lines[name].split()[0]) / 1024 for name in ("VmHWM", "RssAnon")}
+
+place, column, images, rank, world = sys.argv[1:3] + [int(word) for word in sys.argv[3:]]
+sys.stdin.readline()  # until all processes have imported what they need
+before, began, busy = memory(), time.perf_counter(), time.process_time()
+shards = ShardSet(place, "train")
+opened, open_busy = time.perf_counter(), time.process_time()
+options = {"batch": 64 * world, "order": Order(shards.counts, 0), "stop": images, "rank": rank, "world": world}
+with Batches(shards, [column], **options) as batches:
+    read = sum(len(loaded.keys) for loaded in batches)
+told = {"seconds": opened - began, "busy": open_busy - busy, "read": read, "before": before, "after": memory()}
+reading = {"read_seconds": time.perf_counter() - opened, "read_busy": time.process_time() - open_busy}
+print(json.dumps(told | reading))
+"""
+
+
+def make_set(out: Path, samples: int, *, images: int, samples_per_shard: int = 1024, side: int = 64) -> None:
+    """A set of one column of `side` × `side` bytes, from which the first `images` of epoch 0 (seed 0) can be read."""
+    out.mkdir()
+    counts = np.full(-(-samples // samples_per_shard), samples_per_shard)
+    counts[-1] -= counts.sum() - samples
+    filled = set(np.unique(Order(counts, 0).locate(0, min(images, samples))[0]).tolist())
+    tile = np.resize(np.arange(251, dtype=np.uint8), (side, side))
+    size = sum(map(len, encode(COLUMN, tile)))
+    record = BLOCK + size + padding(size)
+    shards, first = [], 0
+    for number, count in enumerate(counts.tolist()):
+        name, keys = f"{out.name}-train-{number:06d}", [f"{first + row:09d}" for row in range(count)]
+        if number in filled:
+            writer = ShardWriter(out, name)
+            for key in keys:
+                writer.add(key, {COLUMN: tile})
+            sha256, index_sha256 = writer.finish()
+        else:
+            sha256, index_sha256 = "0" * 64, _write_hole(out, name, keys, size, record)
+        shards.append(Shard(name, "train", count, record * count + 2 * BLOCK, sha256, index_sha256))
+        first += count
+    Manifest(out.name, (Column(COLUMN, "|u1", (side, side)),), tuple(shards), {"synthetic": True}).save(out)
+
+
+def _write_hole(out: Path, name: str, keys: list[str], size: int, record: int) -> str:
+    """A tar of the right length without content, and its index; returns the index's sha256."""
+    table = np.zeros(len(keys), index_dtype(9, [COLUMN]))
+    table["key"] = keys
+    table[COLUMN] = np.array([(record * row, size, 0) for row in range(len(keys))], RECORD)
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, table, version=(1, 0))
+    (out / f"{name}.index.npy").write_bytes(stream.getvalue())
+    with (out / f"{name}.tar").open("wb") as tar:
+        tar.truncate(record * len(keys) + 2 * BLOCK)
+    return hashlib.sha256(stream.getvalue()).hexdigest()
+
+
+def open_and_read(out: Path, images: int, processes: int = 1) -> list[dict[str, float]]:
+    """What each of so many processes tells, which open the set at once and read their parts of `images` images.
+
+    `seconds` and `busy` (processor time of all threads) of opening, `read_seconds` and `read_busy` of reading `read`
+    images; `peak_mb` of the process, `own_mb` that opening and reading came to hold themselves.
+    """
+    words = [sys.executable, "-c", READ, str(out), COLUMN, str(images)]
+    started = [
+        subprocess.Popen([*words, str(rank), str(processes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for rank in range(processes)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [json.loads(process.communicate()[0]) for process in started]
+    if sum(one["read"] for one in told) != images:
+        raise RuntimeError(f"{out}: not all of the {images} images were read")
+    for one in told:
+        before, after = one.pop("before"), one.pop("after")
+        one |= {"peak_mb": after["VmHWM"], "own_mb": after["RssAnon"] - before["RssAnon"]}
+    return told

@@ -1,0 +1,169 @@
+"""R5: what opening and reading cost, by the number of samples, shards and processes, and by the size of an image.
+
+Synthetic sets with whole indexes, whose tars have content where the first images are read (`hollow_sets`): 10³ to 10⁷
+samples in shards of 1024; 10⁵ samples in 1 to 10⁴ shards; 10⁶ samples opened and read by 1, 2 and 4 processes at once;
+1024 samples of 32 to 512 pixels a side. Costs are processor time, which other work on the machine hardly moves, the
+median of the rounds. Each should lie on a straight line, a fixed cost and one an item, or be flat; what is told is the
+largest measured cost over its line's. The picture is drawn into `.bench/scaling.png`, and by
+`python -m benchmarks.r05_scaling FILE` wherever one wants it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from benchmarks.b06_writing import SCRATCH
+from benchmarks.figure import Figure, NotHereError, note
+from benchmarks.hollow_sets import make_set, open_and_read
+from waterscape.errors import run_command
+
+ROUNDS = 7
+SAMPLES = (10**3, 10**4, 10**5, 10**6, 10**7)
+SHARDS = (1, 10, 10**2, 10**3, 10**4)
+PROCESSES = (1, 2, 4)
+SIDES = (32, 64, 128, 256, 512)
+IMAGES = 8192
+INKS = ("#1f6f9f", "#c8562b")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Costs (second → one an item of `sizes`) in the order of `sizes`; `flat`: they should not grow."""
+
+    title: str
+    across: str
+    up: str
+    sizes: tuple[int, ...]
+    costs: Mapping[str, NDArray[np.float64]]
+    flat: tuple[str, ...] = ()
+
+    def line(self, name: str, at: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """What the law says at each size: a fixed cost and one an item, fitted by relative error; or the median."""
+        costs, sizes = self.costs[name], np.array(self.sizes, float)
+        at = sizes if at is None else at
+        if name in self.flat:
+            return np.full(len(at), np.median(costs))
+        laws = np.stack([np.ones(len(sizes)), sizes], 1)
+        (fixed, each), _ = nnls(laws / costs[:, None], np.ones(len(sizes)))  # neither cost is below nothing
+        return np.asarray(fixed + each * at)
+
+    def above(self, name: str) -> float:
+        """The largest cost over its line's."""
+        return float((self.costs[name] / self.line(name)).max())
+
+
+def figures() -> Iterator[Figure]:
+    """How straight the lines are, and how flat what should not grow."""
+    panels = measure()
+    draw(panels, SCRATCH / "scaling.png")
+    samples, shards, processes, sides = panels
+    for panel, name, what in (
+        (samples, "opening", "samples-opening-over-line"),
+        (samples, "an image", "samples-image-over-flat"),
+        (shards, "opening", "shards-opening-over-line"),
+        (processes, "an image", "processes-image-over-flat"),
+        (sides, "an image", "pixels-image-over-line"),
+    ):
+        yield Figure("R5", what, panel.above(name), "<=", 1.5)
+
+
+def measure() -> list[Panel]:
+    """All sets, one after another."""
+    if not Path("/proc/self/status").exists():
+        raise NotHereError("the memory of a process is told by Linux only")
+    SCRATCH.mkdir(exist_ok=True)
+    return [by_samples(), by_shards(), by_processes(), by_side()]
+
+
+def by_samples() -> Panel:
+    """10³ to 10⁷ samples."""
+    costs = [taken(samples, samples_per_shard=1024) for samples in SAMPLES]
+    return Panel("samples", "samples, in shards of 1024", "seconds", SAMPLES, joined(costs), ("an image",))
+
+
+def by_shards() -> Panel:
+    """1 to 10⁴ shards of 10⁵ samples."""
+    costs = [taken(10**5, samples_per_shard=10**5 // shards, images=1024) for shards in SHARDS]
+    return Panel("shards", "shards of 100 000 samples in all", "seconds", SHARDS, {"opening": joined(costs)["opening"]})
+
+
+def by_processes() -> Panel:
+    """10⁶ samples, by 1, 2 and 4 processes."""
+    costs = [taken(10**6, samples_per_shard=1024, images=IMAGES * n, processes=n) for n in PROCESSES]
+    flat = ("opening", "an image")
+    return Panel("processes", "processes, a million samples", "seconds, a process", PROCESSES, joined(costs), flat)
+
+
+def by_side() -> Panel:
+    """32 to 512 pixels a side: cost by pixels."""
+    costs = [taken(1024, samples_per_shard=128, side=side, images=4096) for side in SIDES]
+    pixels = tuple(side * side for side in SIDES)
+    return Panel("image size", "pixels of an image", "seconds", pixels, {"an image": joined(costs)["an image"]})
+
+
+def taken(
+    samples: int, *, samples_per_shard: int, side: int = 64, images: int = IMAGES, processes: int = 1
+) -> dict[str, float]:
+    """Processor seconds of opening (of the dearest process) and of an image, the median of the rounds."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        out = Path(directory) / "hollow"
+        make_set(out, samples, images=images, samples_per_shard=samples_per_shard, side=side)
+        rounds = [open_and_read(out, images, processes) for _ in range(ROUNDS)]
+    opening = float(np.median([max(one["busy"] for one in told) for told in rounds]))
+    image = float(np.median([sum(one["read_busy"] for one in told) / images for told in rounds]))
+    seconds = np.median([max(one["seconds"] for one in told) for told in rounds])
+    rate = np.median([images / max(one["read_seconds"] for one in told) for told in rounds])
+    peak = np.median([max(one["peak_mb"] for one in told) for told in rounds])
+    note(
+        f"R5 {samples} samples, {samples_per_shard} a shard, {side} px, {processes} processes: opened in "
+        f"{seconds:.3g} s ({opening:.3g} s of processor), {rate:,.0f} images/s ({image * 1e6:.3g} µs of processor "
+        f"each), {peak:.0f} MB"
+    )
+    return {"opening": opening, "an image": image}
+
+
+def joined(costs: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
+    """Name → one entry a size."""
+    return {name: np.array([one[name] for one in costs]) for name in costs[0]}
+
+
+def draw(panels: Sequence[Panel], path: Path) -> None:
+    """Costs as dots, each on its line, both axes logarithmic."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
+    for panel, axis in zip(panels, axes.flat, strict=True):
+        for ink, name in zip(INKS, panel.costs, strict=False):
+            across = np.geomspace(panel.sizes[0], panel.sizes[-1], 100)
+            axis.plot(across, panel.line(name, across), color=ink, linewidth=1, alpha=0.6)
+            axis.plot(panel.sizes, panel.costs[name], "o", color=ink, label=name)
+        axis.set(xscale="log", yscale="log", title=panel.title, xlabel=panel.across, ylabel=panel.up)
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False)
+    axes.flat[2].set_xticks(PROCESSES, [str(processes) for processes in PROCESSES], minor=False)
+    axes.flat[2].minorticks_off()
+    figure.suptitle(
+        "Processor time of opening a set and of reading an image; lines: fixed cost + cost an item, or flat"
+    )
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Measure, and draw into the file named."""
+    draw(measure(), Path(sys.argv[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

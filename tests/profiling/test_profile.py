@@ -1,0 +1,157 @@
+"""A step's anatomy, its least time by the roofline, and its trace."""
+
+import gzip
+import json
+import math
+import time
+
+import pytest
+import torch
+from cxx import need_cxx
+from PIL import Image
+from programs import run
+
+from waterscape.errors import UserError
+from waterscape.profiling import ways
+from waterscape.profiling.anatomy import Anatomy, hearing, part_of
+from waterscape.profiling.roofline import Counting, Rates, measure_rates
+from waterscape.profiling.trace import device_busy
+from waterscape.training.pulse import pulse
+
+RATES = Rates(1e9, (1 << 10, 1 << 20), (1e8, 1e8))
+CPU = torch.device("cpu")
+
+
+def test_time_counts_for_the_part_that_was_begun():
+    anatomy = Anatomy(CPU)
+    with hearing(anatomy):
+        pulse.doing("reading")
+        time.sleep(0.02)
+        pulse.doing("loss of first")
+        with pulse.waiting("all_reduce of a layer"):
+            time.sleep(0.04)
+        until = time.process_time() + 0.03
+        while time.process_time() < until:
+            pass
+        pulse.doing("average")
+        anatomy.end_step()
+    pulse.doing("reading")  # nobody listens any more
+    (step,) = anatomy.steps
+    assert set(step) >= {"data", "forward", "all-reduce", "average"}
+    assert step["data"].wall >= 0.02
+    assert step["all-reduce"].wall >= 0.04
+    assert step["all-reduce"].processor < 0.02
+    assert step["forward"].processor >= 0.03
+    assert step["forward"].wall >= 0.03
+
+
+@pytest.mark.parametrize(
+    ("mark", "part"),
+    [
+        ("backward of bound", "backward"),
+        ("all_reduce of the gradients of encoder", "all-reduce"),
+        ("all_reduce of a sum", "deciding"),
+        ("picture and held-out samples", "other"),
+    ],
+)
+def test_marks_are_parts(mark, part):
+    assert part_of(mark) == part
+
+
+def test_work_is_counted_forward_and_backward():
+    one, other = torch.randn(30, 40, requires_grad=True), torch.randn(40, 50)
+    counting = Counting(RATES)
+    with counting:
+        counting.tell("loss of first")
+        made = (one @ other).t().t()  # views are no work
+        counting.tell("backward of first")
+        made.backward(torch.ones(30, 50))
+    forward, backward = counting.parts["forward"], counting.parts["backward"]
+    assert (forward.operations, forward.flops) == (1, 2 * 30 * 40 * 50)
+    assert forward.bytes == 4 * (30 * 40 + 40 * 50 + 30 * 50)
+    assert forward.least == pytest.approx(max(forward.flops / 1e9, forward.bytes / 1e8))
+    assert backward.flops == 2 * 30 * 40 * 50  # the other one needs no gradient
+
+
+def test_what_was_expanded_is_read_once():
+    counting = Counting(RATES)
+    with counting:
+        torch.ones(1, 8).expand(1000, 8).sum()
+    assert counting.parts["other"].bytes < 1000
+
+
+def test_rates_are_the_machines():
+    rates = measure_rates(CPU, torch.float32)
+    assert 1e8 < rates.flops < 1e14
+    assert all(1e7 < rate < 1e13 for rate in rates.bytes_a_second)
+    assert rates.seconds(rates.flops, 0) == pytest.approx(1)
+    assert rates.seconds(0, rates.bytes_a_second[-1] * 1e3) == pytest.approx(1e3, rel=0.01)
+
+
+def test_a_device_is_busy_where_its_work_overlaps_or_not(tmp_path):
+    def event(name, start, stop, category):
+        return {"ph": "X", "name": name, "ts": start, "dur": stop - start, "cat": category}
+
+    path = tmp_path / "trace.json.gz"
+    events = [event("step 0", 0, 50, "user_annotation"), event("aten::add", 0, 40, "cpu_op")]
+
+    def busy(*work):
+        with gzip.open(path, "wt") as file:
+            json.dump({"traceEvents": [*events, *work]}, file)
+        return device_busy(path)
+
+    assert busy() is None
+    work = [event("a", 10, 30, "kernel"), event("b", 20, 40, "gpu_memcpy"), event("c", 60, 110, "kernel")]
+    assert busy(*work) == pytest.approx(80 / 100)
+
+
+def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
+    out = tmp_path / "profile"
+    run("profile", "water_vae", "--steps", 3, "--batch", 4, "--threads", 1, "--out", out)
+    told = capfd.readouterr().out
+    assert "on a SYNTHETIC set made for this" in told
+    for part in ("data", "copy", "forward", "backward", "guard", "optimizer", "average", "logging"):
+        assert f"| {part} | " in told
+    found = json.loads((out / "profile.json").read_text())
+    parts = {part["name"]: part for part in found["parts"]}
+    assert found["images_per_second"] == pytest.approx(4 / sum(part["wall"] for part in parts.values()))
+    assert parts["backward"]["flops"] > parts["forward"]["flops"] > 0 == parts["optimizer"]["flops"]
+    assert all(math.isfinite(part["least"]) for part in parts.values())
+    with Image.open(out / "profile.png") as picture:
+        assert picture.size[0] > 600
+    with gzip.open(out / "trace.json.gz", "rt") as file:
+        names = [event.get("name") for event in json.load(file)["traceEvents"]]
+    assert names.count("loss of bound") >= 3
+    assert "aten::convolution" in names
+    assert pulse.heard is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["water_vae", "--steps", "0"], "give 1 or more"),
+        (["nothing"], "there is no model 'nothing'"),
+        ([], "say what to profile"),
+        (["water_vae", "--data", "/nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_told(words, told):
+    with pytest.raises((UserError, OSError), match=told):
+        run("profile", *words)
+
+
+@pytest.mark.long
+def test_ways_are_measured_with_and_without(tmp_path, monkeypatch):
+    need_cxx()
+    monkeypatch.setattr(ways, "TURNS", 2)
+    monkeypatch.setattr(ways, "TURN_SECONDS", 0.0)
+    out = tmp_path / "profile"
+    run("profile", "water_vae", "--steps", 1, "--batch", 2, "--threads", 1, "--out", out, "--ways")
+    rows = {row["name"]: row for row in json.loads((out / "profile.json").read_text())["ways"]}
+    assert {"bfloat16", "channels last", "compile encoder", "foreach averages", "cache host"} <= set(rows)
+    assert not any(row["failed"] for row in rows.values())
+    bitwise = {name for name, row in rows.items() if row["apart"] == 0}
+    assert {"losses read late", "cache host", "copied ahead"} <= bitwise
+    assert rows["compile encoder"]["apart"] < 1e-4
+    assert rows["channels last"]["apart"] < 1e-4
+    assert 1e-4 < rows["bfloat16"]["apart"] < 0.3

@@ -1,0 +1,183 @@
+"""A cell of a comparison: one training of one preset, how it was made, and the metric card that it earned; kept.
+
+A result is a small JSON that stands apart from the runs: where it is there, nothing is trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from waterscape import models
+from waterscape.comparison.wanted import SPLIT, Candidate, Comparison
+from waterscape.data.batches import ShardSet
+from waterscape.durable import write_text
+from waterscape.errors import UserError
+from waterscape.metrics.baselines import baselines, mapped
+from waterscape.metrics.card import Card
+from waterscape.metrics.feature_sources import features
+from waterscape.metrics.worth import Worth
+from waterscape.training import checkpoint
+from waterscape.training.outcome import CODES
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run
+
+NEVER = 10**9
+"""Images between what a comparison does without: reports, pictures, checkpoints on the way."""
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training and what it is worth.
+
+    `processor_seconds` are the training's own, its start included; None where it was interrupted, and so not measured
+    as one. `starts`: hashes of the checkpoints that it started from, by name.
+    """
+
+    preset: str
+    seed: int
+    settings: Mapping[str, Any]
+    images: int
+    processor_seconds: float | None
+    starts: Mapping[str, str]
+    card: Card
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The card's, by name."""
+        return {figure.name: figure.value for figure in self.card.figures}
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        body = asdict(self) | {"card": self.card.body()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Cell:
+        """Read one. Raises `UserError` for what is none."""
+        try:
+            body = json.loads(path.read_text())
+            return cls(**{**body, "card": Card.of_body(body["card"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no result of a training ({error}): remove it to run that again") from error
+
+
+def path_of(kept: Path, preset: str, seed: int) -> Path:
+    """Where the result of a training of a pair is kept."""
+    return kept / f"{preset}-{seed}.json"
+
+
+def missing(kept: Path, presets: Sequence[str], seeds: int) -> list[Path]:
+    """Which results of a comparison are not there yet."""
+    wanted = [path_of(kept, preset, seed) for preset in presets for seed in range(1, seeds + 1)]
+    return [path for path in wanted if not path.exists()]
+
+
+def cell(
+    wanted: Comparison,
+    candidate: Candidate,
+    name: str,
+    seed: int,
+    seconds: float,
+    split: str,
+    processes: Processes,
+) -> Cell:
+    """A training by the ordinary command, as long as it is owed, and its card; or what is kept of it as `name`.json."""
+    path = wanted.results / f"{name}.json"
+    if path.exists():
+        return Cell.load(path)
+    candidate.images = images_owed(candidate, seconds)
+    run = wanted.place / "runs" / name
+    used = train(f"{wanted.model}:{candidate.preset}", words(wanted, candidate, run, seed), wanted.threads, run)
+    found, card = judged(wanted, run, split, processes)
+    starts = {name: str(facts["sha256"]) for name, facts in found.facts["starts"].items()}
+    made = Cell(candidate.preset, seed, candidate.settings, candidate.images, used, starts, card)
+    made.save(path)
+    if split == SPLIT:
+        for simple, its in baselines(card, found.recipe, ShardSet(wanted.data, split), _training(wanted)).items():
+            its.save(_made(wanted.results / "baselines") / f"{simple.replace('>', 'above')}.json")
+    return made
+
+
+def batch_of(candidate: Candidate) -> int:
+    """Images a step."""
+    return int(candidate.settings.get("batch", Run.batch))
+
+
+def images_owed(candidate: Candidate, seconds: float) -> int:
+    """How many images a candidate makes in seconds of processor time: whole batches."""
+    batch = batch_of(candidate)
+    return max(1, round(candidate.rate * seconds / batch)) * batch
+
+
+def words(wanted: Comparison, candidate: Candidate, run: Path, seed: int) -> list[str]:
+    """The options of `waterscape train` for a candidate."""
+    found: list[object] = ["--data", wanted.data, "--out", run, "--seed", seed, "--images", max(1, candidate.images)]
+    found += ["--no-tensorboard", "--held-out", 0, "--evaluate-every", 0]
+    found += [word for name in ("report", "picture", "checkpoint") for word in (f"--{name}-every", NEVER)]
+    found += [word for start in wanted.starts(candidate.preset) for word in ("--start", start)]
+    for name, value in candidate.settings.items():
+        option = name.replace("_", "-")
+        found += [f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool) else [f"--{option}", value]
+    return [str(word) for word in found]
+
+
+def judged(wanted: Comparison, run: Path, split: str, processes: Processes) -> tuple[models.Trained, Card]:
+    """A run and its metric card, which is put beside its others."""
+    trained = models.load(run)
+    held_out, training = ShardSet(wanted.data, split), _training(wanted)
+    worth = Worth(trained, held_out, training, features("random"), wanted.samples, 0, processes)
+    card = worth.card(held_out.manifest, split)
+    if trained.recipe.can("segment"):
+        card = mapped(card, trained, ShardSet(wanted.data, split))
+    card.save(_made(run / "cards") / f"{trained.checkpoint}-{held_out.manifest.name}-{split}.json")
+    return trained, card
+
+
+def known(path: Path, find: Callable[[], Found]) -> Found:
+    """What an earlier call has found and written to `path`, or else what `find` does."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(find()) + "\n")
+    found: Found = json.loads(path.read_text())
+    return found
+
+
+def _training(wanted: Comparison) -> ShardSet:
+    return ShardSet(wanted.data, "train")
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def train(model: str, options: Sequence[str], threads: int, run: Path) -> float | None:
+    """Run `waterscape train …` in a process of its own; returns the processor time that it took, its start included."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    # A training that knows of a launcher saves and leaves when that is gone: nobody trains on for a killed comparison.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "ACCELERATE_MIXED_PRECISION": "no"}
+    interrupted = checkpoint.newest(run / "checkpoints") is not None
+    log = run.with_suffix(".log")
+    with log.open("w") as file:
+        command = [sys.executable, "-m", "waterscape", "train", model, *options]
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode == CODES["continue"]:
+        raise UserError("a training was interrupted and has saved: the same command goes on")
+    if process.returncode:
+        raise UserError(f"a training ended with exit code {process.returncode}: {log} says why")
+    return None if interrupted else used.ru_utime + used.ru_stime

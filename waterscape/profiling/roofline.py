@@ -1,0 +1,122 @@
+"""How long a step's operations must take on this machine: its arithmetic and its memory traffic by measured rates.
+
+The roofline (Williams 2009, doi:10.1145/1498765.1498785), operation by operation: each takes at least its products and
+sums by the rate of a large matrix product, and at least its bytes, read and written, by the rate of a copy of as many.
+Operations that were fused into one would need fewer bytes, so a compiled network may do better than its share of one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from waterscape.profiling.anatomy import part_of
+
+SIDES = (512, 1024, 2048)  # of the matrices
+COPIES = tuple(1 << power for power in range(12, 27, 2))  # bytes
+TRY_SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine can do: `flops` a second, and bytes a second when so many are copied (`bytes_each`)."""
+
+    flops: float
+    bytes_each: tuple[int, ...]
+    bytes_a_second: tuple[float, ...]
+
+    def seconds(self, flops: float, moved: float) -> float:
+        """The least that so much work can take."""
+        if not moved:
+            return flops / self.flops
+        rate = np.interp(np.log(moved), np.log(self.bytes_each), self.bytes_a_second)
+        return max(flops / self.flops, moved / float(rate))
+
+
+def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
+    """On this device, with torch's present number of threads."""
+    most = 0.0
+    for side in SIDES if device.type == "cpu" else (2048, 4096, 8192):
+        one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        most = max(most, 2 * side**3 / _fastest(lambda one=one, other=other: one @ other, device))
+    sizes = COPIES if device.type == "cpu" else (*COPIES, 1 << 28, 1 << 30)
+    rates = []
+    for size in sizes:
+        source, target = (torch.zeros(size // 2, dtype=torch.uint8, device=device) for _ in range(2))
+        rates.append(size / _fastest(lambda s=source, t=target: t.copy_(s), device))
+    return Rates(most, sizes, tuple(rates))
+
+
+def _fastest(work: Any, device: torch.device) -> float:
+    """Seconds, of the best of several tries."""
+    work()
+    best, until = float("inf"), time.perf_counter() + TRY_SECONDS
+    while time.perf_counter() < until:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+@dataclass
+class Work:
+    """What the operations of a part of a step come to; `least` is the sum of the seconds that each must take."""
+
+    operations: int = 0
+    flops: float = 0.0
+    bytes: float = 0.0
+    least: float = 0.0
+
+
+class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts each operation within the block, forward and backward, for the part of the step that was last told."""
+
+    def __init__(self, rates: Rates) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rates = rates
+        self.parts: defaultdict[str, Work] = defaultdict(Work)
+        self._part = "other"
+
+    def tell(self, mark: str) -> None:
+        """What comes now belongs to that mark's part."""
+        self._part = part_of(mark)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.is_view:
+            return out
+        count = flop_registry.get(func.overloadpacket)
+        flops = float(count(*args, **(kwargs or {}), out_val=out)) if count else 0.0
+        moved = sum(_stored(tensor) for tensor in _distinct((args, kwargs, out)))
+        work = self.parts[self._part]
+        work.operations += 1
+        work.flops += flops
+        work.bytes += moved
+        work.least += self.rates.seconds(flops, moved)
+        return out
+
+
+def _distinct(values: Any) -> Iterator[Tensor]:
+    """Each tensor once: what is changed in place is read and written, and counts once all the same."""
+    return iter({id(value): value for value in tree_leaves(values) if isinstance(value, Tensor)}.values())
+
+
+def _stored(tensor: Tensor) -> int:
+    """Bytes that it has in memory: fewer than its numbers take, where it was expanded."""
+    return min(tensor.nbytes, tensor.untyped_storage().nbytes())

@@ -1,0 +1,69 @@
+"""A step's anatomy, and what ways to a faster one are worth, as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from waterscape.pages.anatomy import Part
+    from waterscape.profiling.ways import Row
+
+
+def table(title: str, facts: Mapping[str, Any]) -> str:
+    """The page, in Markdown."""
+    parts: Sequence[Part] = facts["parts"]
+    whole, least = sum(part.wall for part in parts), sum(part.least for part in parts)
+    rates = facts["rates"]
+    lines = [
+        f"# A step of {title}",
+        "",
+        f"{facts['what']}; medians of {facts['steps']} steps"
+        + (", on a SYNTHETIC set made for this" if facts["synthetic data"] else "")
+        + f". {facts['images_per_second']:.3g} images a second.",
+        "",
+        "| part | ms | share | processor ms | operations | GFLOP | MB | least ms | share of the roofline |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {part.name} | {1e3 * part.wall:.3g} | {part.wall / whole:.1%} | {1e3 * part.processor:.3g} "
+        f"| {part.operations or ''} | {_number(part.flops / 1e9)} | {_number(part.bytes / 1e6)} "
+        f"| {_number(1e3 * part.least)} | {f'{part.least / part.taken:.0%}' if part.least else ''} |"
+        for part in parts
+    ]
+    lines += [
+        f"| **a step** | {1e3 * whole:.3g} | | {1e3 * sum(p.processor for p in parts):.3g} "
+        f"| {sum(p.operations for p in parts)} | {_number(sum(p.flops for p in parts) / 1e9)} "
+        f"| {_number(sum(p.bytes for p in parts) / 1e6)} | {_number(1e3 * least)} "
+        f"| {least / sum(p.taken for p in parts):.0%} |",
+        "",
+        "Least: each operation by the measured rates of this machine, "
+        f"{rates['gigaflops']:.3g} GFLOP/s in a large matrix product and up to {rates['gigabytes_a_second']:.3g} GB/s "
+        "in a copy; more than 100 % means that fewer bytes were moved than operation by operation. "
+        "Reading goes on beside the other parts: `data` is what a step waits for it. With one thread the share is of "
+        "the processor's time, which other programs on the machine do not lengthen; else of the clock's.",
+    ]
+    if facts["busy"] is not None:
+        lines += ["", f"The device was busy {facts['busy']:.1%} of the time."]
+    if facts["ways"]:
+        lines += [
+            "",
+            "| way | with, ms | without, ms | ratio | middle half | gradients apart |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [way_line(row) for row in facts["ways"]]
+        lines += ["", "Milliseconds a step, of the processor where that computes; ratio below 1: the way is faster."]
+    return "\n".join(lines) + "\n"
+
+
+def way_line(row: Row) -> str:
+    """A way's line of the table."""
+    if row.failed:
+        return f"| {row.name} | — | — | — | — | {row.failed} |"
+    apart = "none: bitwise the same" if row.apart == 0 else f"{row.apart:.1g}"
+    times = f"{1e3 * row.seconds:.3g} | {1e3 * row.seconds_without:.3g}"
+    return f"| {row.name} | {times} | {row.ratio:.3f} | {row.low:.3f}–{row.high:.3f} | {apart} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value else ""
