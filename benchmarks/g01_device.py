@@ -1,14 +1,16 @@
 """G1: on a GPU: each model's fast settings against plain eager float32; G2, G3: augmentation, and whole trainings.
 
-First it checks: from equal weights, the fast settings have the plain ones' gradients up to rounding, and the device has
-the processor's. Only then it times, all within ten minutes on a GPU. Row G1 of `python -m benchmarks` where there is a
-GPU. `python -m benchmarks.g01_device --small` takes the same way on whatever is there, in seconds: it shows that the
-script is ready, and its figures say nothing of a GPU. All data are synthetic.
+First it checks: from equal weights, the fast settings have the plain ones' gradients up to float32's rounding, and the
+device has the processor's; in bfloat16, which is a row of its own, up to that one's. Only then it times, all within ten
+minutes on a GPU. Row G1 of `python -m benchmarks` where there is a GPU. `python -m benchmarks.g01_device --small` takes
+the same way on whatever is there, in a minute: it shows that the script is ready, and its figures say nothing of a GPU.
+All data are synthetic.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -26,16 +28,19 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.figure import Figure, NotHereError, note
 from waterscape import models
 from waterscape.errors import UserError, run_command
+from waterscape.models.water_enlarger import WaterEnlarger
 from waterscape.nn.photo_views import Views
 from waterscape.profiling.stepper import Stepper, gradients_of
 from waterscape.profiling.trace import device_busy, write_trace
+from waterscape.profiling.ways import in_precision
 from waterscape.proof.made_set import write_made_set
 from waterscape.randomness import Draw
 from waterscape.recipe import Recipe
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
-AGAINST_CPU, AGAINST_PLAIN = 2e-2, 0.3  # of a gradient's length: float32 on two machines, bfloat16 against float32
+# How far gradients may be apart, of their length: on two machines, by other programs, in bfloat16 against float32.
+AGAINST_CPU, AGAINST_PLAIN, IN_BFLOAT16 = 2e-2, 1e-3, 0.3
 VIEWS = Views(crop=0.9, degrees=10, mirrored=0.5, area=(0.7, 1), brightness=0.2, contrast=0.2, saturation=0.2)
 
 
@@ -59,7 +64,7 @@ SMALL = Size(("water_vae",), 4, 16, 0.1, 1, 32, 1, 1)
 def full() -> Size:
     """As a GPU is to be measured."""
     known = tuple(model for model in models.names() if not recommended(model).wants())
-    return Size(known, 128, 1024, 2.0, 7, 128, min(16, os.cpu_count() or 1), None)
+    return Size(known, 128, 1024, 1.0, 7, 128, min(16, os.cpu_count() or 1), None)
 
 
 def recommended(model: str) -> Recipe:
@@ -85,6 +90,9 @@ def measure(size: Size) -> Iterator[Figure]:
         for model, run in fast.items():
             ratios, rates[model] = time_model(model, run, size, processes, root / model)
             yield Figure.over("G1", model, ratios, ">=", 4)
+            half = in_bfloat16(model, run, processes, root / model)
+            ratios, _ = time_model(model, half, size, processes, root / model)
+            yield Figure.over("G1", f"{model} bfloat16", ratios, ">=", 4)
             busy = live_busy(model, run, processes, root / model)
             if busy is not None:
                 yield Figure("G1", f"{model} busy", busy, ">=", 0.95)
@@ -125,17 +133,39 @@ def fast_run(model: str, size: Size, processes: Processes, place: Path) -> Run:
     return fast
 
 
+def in_bfloat16(model: str, fast: Run, processes: Processes, place: Path) -> Run:
+    """The fast settings in bfloat16, checked. Raises `UserError` where gradients are others."""
+    half = dataclasses.replace(fast, precision="bfloat16")
+    with in_precision(half, fast, processes) as here:
+        found = first_gradients(model, half, here, place / "half")
+    wanted = first_gradients(model, fast, processes, place / "whole")
+    apart(model, "bfloat16", found, wanted, IN_BFLOAT16)
+    return half
+
+
 def first_gradients(model: str, run: Run, processes: Processes, place: Path) -> dict[str, torch.Tensor]:
-    """Of one step from the seed's weights."""
-    with Stepper(recommended(model), run, processes, place) as stepper:
+    """Of one step from the seed's weights, float32 being all of float32 where a GPU would round it to TF32."""
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        Stepper(checked(model), run, processes, place) as stepper,
+    ):
         stepper.step()
         return gradients_of(stepper)
 
 
+def checked(model: str) -> Recipe:
+    """A model's preset, with all networks at work in the first step."""
+    recipe = recommended(model)
+    return dataclasses.replace(recipe, adversarial_images=0) if isinstance(recipe, WaterEnlarger) else recipe
+
+
 def apart(model: str, what: str, one: dict[str, Any], other: dict[str, Any], most: float) -> None:
-    """Raise `UserError` where gradients are further from others than rounding takes them."""
+    """Raise `UserError` where gradients are further from others than rounding takes them, or there are none."""
     for name, value in one.items():
-        found = float((value - other[name]).norm() / other[name].norm().clamp(min=1e-300))
+        length = float(other[name].norm())
+        if not length > 0:
+            raise UserError(f"{model}, {name}: no gradient reaches it, so {what} cannot be checked: not timed")
+        found = float((value - other[name]).norm()) / length
         note(f"G {model} {name}: gradients by {what} are {found:.1e} apart")
         if not found <= most:
             raise UserError(f"{model}, {name}: gradients by {what} are {found:.1e} apart, and {most} may be: not timed")
@@ -144,13 +174,14 @@ def apart(model: str, what: str, one: dict[str, Any], other: dict[str, Any], mos
 def time_model(model: str, fast: Run, size: Size, processes: Processes, place: Path) -> tuple[Sequence[float], float]:
     """Images a second, fast over plain, turn by turn; and those of the fast settings."""
     plain = plain_run(model, size, place)
-    with (
-        Stepper(recommended(model), fast, processes, place / "fast-timed") as one,
-        Stepper(recommended(model), plain, processes, place / "plain-timed") as other,
-    ):
+    with contextlib.ExitStack() as stack:
+        with in_precision(fast, plain, processes) as here:
+            one = stack.enter_context(Stepper(recommended(model), fast, here, place / f"{fast.precision}-timed"))
+        other = stack.enter_context(Stepper(recommended(model), plain, processes, place / "plain-timed"))
         taken = [[rate(side, size, processes.device) for side in (one, other)] for _ in range(size.turns + 1)][1:]
     note(
-        f"G {model}: {np.median([fast for fast, _ in taken]):,.0f} images/s, compiled: {', '.join(fast.compile) or '-'}"
+        f"G {model}, {fast.precision}: {np.median([fast for fast, _ in taken]):,.0f} images/s, "
+        f"compiled: {', '.join(fast.compile) or '-'}"
     )
     return [fast / plain for fast, plain in taken], float(np.median([fast for fast, _ in taken]))
 
@@ -230,7 +261,7 @@ def time_views(size: Size, device: torch.device) -> Sequence[float]:
 def main() -> int:
     """Print a line for each figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.g01_device", description="G1, G2, G3")
-    parser.add_argument("--small", action="store_true", help="seconds, on whatever is there")
+    parser.add_argument("--small", action="store_true", help="a minute, on whatever is there")
     small = parser.parse_args().small
     began = time.monotonic()
     for figure in measure(SMALL if small else full()):

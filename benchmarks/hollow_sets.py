@@ -44,8 +44,11 @@ print(json.dumps(told | reading))
 """
 
 
-def make_set(out: Path, samples: int, *, images: int, samples_per_shard: int = 1024, side: int = 64) -> None:
-    """A set of one column of `side` × `side` bytes, from which the first `images` of epoch 0 (seed 0) can be read."""
+def make_set(
+    out: Path, samples: int, *, images: int, samples_per_shard: int = 1024, side: int = 64, columns: int = 1
+) -> None:
+    """A set of columns of `side` × `side` bytes, from which the first `images` of epoch 0 (seed 0) can be read."""
+    names = [COLUMN, *(f"other{number}.npy" for number in range(1, columns))]
     out.mkdir()
     counts = np.full(-(-samples // samples_per_shard), samples_per_shard)
     counts[-1] -= counts.sum() - samples
@@ -59,25 +62,28 @@ def make_set(out: Path, samples: int, *, images: int, samples_per_shard: int = 1
         if number in filled:
             writer = ShardWriter(out, name)
             for key in keys:
-                writer.add(key, {COLUMN: tile})
+                writer.add(key, dict.fromkeys(names, tile))
             sha256, index_sha256 = writer.finish()
         else:
-            sha256, index_sha256 = "0" * 64, _write_hole(out, name, keys, size, record)
-        shards.append(Shard(name, "train", count, record * count + 2 * BLOCK, sha256, index_sha256))
+            sha256, index_sha256 = "0" * 64, _write_hole(out, name, keys, names, size, record)
+        shards.append(Shard(name, "train", count, record * count * columns + 2 * BLOCK, sha256, index_sha256))
         first += count
-    Manifest(out.name, (Column(COLUMN, "|u1", (side, side)),), tuple(shards), {"synthetic": True}).save(out)
+    held = tuple(Column(name, "|u1", (side, side)) for name in names)
+    Manifest(out.name, held, tuple(shards), {"synthetic": True}).save(out)
 
 
-def _write_hole(out: Path, name: str, keys: list[str], size: int, record: int) -> str:
+def _write_hole(out: Path, name: str, keys: list[str], columns: list[str], size: int, record: int) -> str:
     """A tar of the right length without content, and its index; returns the index's sha256."""
-    table = np.zeros(len(keys), index_dtype(9, [COLUMN]))
+    table = np.zeros(len(keys), index_dtype(9, columns))
     table["key"] = keys
-    table[COLUMN] = np.array([(record * row, size, 0) for row in range(len(keys))], RECORD)
+    for number, column in enumerate(columns):
+        starts = range(record * number, record * len(keys) * len(columns), record * len(columns))
+        table[column] = np.array([(start, size, 0) for start in starts], RECORD)
     stream = io.BytesIO()
     np.lib.format.write_array(stream, table, version=(1, 0))
     (out / f"{name}.index.npy").write_bytes(stream.getvalue())
     with (out / f"{name}.tar").open("wb") as tar:
-        tar.truncate(record * len(keys) + 2 * BLOCK)
+        tar.truncate(record * len(keys) * len(columns) + 2 * BLOCK)
     return hashlib.sha256(stream.getvalue()).hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 Synthetic sets with whole indexes, whose tars have content where the first images are read (`hollow_sets`): 10³ to 10⁷
 samples in shards of 1024; 10⁵ samples in 1 to 10⁴ shards; 10⁶ samples opened and read by 1, 2 and 4 processes at once;
-1024 samples of 32 to 512 pixels a side. Costs are processor time, which other work on the machine hardly moves, the
+1024 samples of 32 to 512 pixels a side. What a million samples of six columns take, and the manifest a shard, is told
+besides. Costs are processor time, which other work on the machine hardly moves, the
 median of the rounds. Each should lie on a straight line, a fixed cost and one an item, or be flat; what is told is the
 largest measured cost over its line's. The picture is drawn into `.bench/scaling.png`, and by
 `python -m benchmarks.r05_scaling FILE` wherever one wants it.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from scipy.optimize import nnls
 from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, NotHereError, note
 from benchmarks.hollow_sets import make_set, open_and_read
+from waterscape.data.manifest import FILE, Manifest
 from waterscape.errors import run_command
 
 ROUNDS = 7
@@ -87,6 +91,7 @@ def measure() -> list[Panel]:
 def by_samples() -> Panel:
     """10³ to 10⁷ samples."""
     costs = [taken(samples, samples_per_shard=1024) for samples in SAMPLES]
+    taken(10**6, samples_per_shard=1024, columns=6)
     return Panel("samples", "samples, in shards of 1024", "seconds", SAMPLES, joined(costs), ("an image",))
 
 
@@ -111,12 +116,20 @@ def by_side() -> Panel:
 
 
 def taken(
-    samples: int, *, samples_per_shard: int, side: int = 64, images: int = IMAGES, processes: int = 1
+    samples: int,
+    *,
+    samples_per_shard: int,
+    side: int = 64,
+    images: int = IMAGES,
+    processes: int = 1,
+    columns: int = 1,
 ) -> dict[str, float]:
     """Processor seconds of opening (of the dearest process) and of an image, the median of the rounds."""
     with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
         out = Path(directory) / "hollow"
-        make_set(out, samples, images=images, samples_per_shard=samples_per_shard, side=side)
+        make_set(out, samples, images=images, samples_per_shard=samples_per_shard, side=side, columns=columns)
+        indexes = sum(path.stat().st_size for path in out.glob("*.index.npy"))
+        manifest = of_manifest(out)
         rounds = [open_and_read(out, images, processes) for _ in range(ROUNDS)]
     opening = float(np.median([max(one["busy"] for one in told) for told in rounds]))
     image = float(np.median([sum(one["read_busy"] for one in told) / images for told in rounds]))
@@ -124,11 +137,24 @@ def taken(
     rate = np.median([images / max(one["read_seconds"] for one in told) for told in rounds])
     peak = np.median([max(one["peak_mb"] for one in told) for told in rounds])
     note(
-        f"R5 {samples} samples, {samples_per_shard} a shard, {side} px, {processes} processes: opened in "
-        f"{seconds:.3g} s ({opening:.3g} s of processor), {rate:,.0f} images/s ({image * 1e6:.3g} µs of processor "
-        f"each), {peak:.0f} MB"
+        f"R5 {samples} samples, {samples_per_shard} a shard, {columns} columns, {side} px, {processes} processes: "
+        f"opened in {seconds:.3g} s ({opening:.3g} s of processor), {rate:,.0f} images/s ({image * 1e6:.3g} µs of "
+        f"processor each), {peak:.0f} MB; {indexes / samples:.0f} bytes of index a sample; {manifest}"
     )
     return {"opening": opening, "an image": image}
+
+
+def of_manifest(out: Path) -> str:
+    """What a manifest costs a shard, in words."""
+    began = time.process_time()
+    shards = len(Manifest.load(out).shards)
+    spent = (time.process_time() - began) / shards
+    tracemalloc.start()
+    kept = Manifest.load(out)
+    held = tracemalloc.get_traced_memory()[0] / len(kept.shards)
+    tracemalloc.stop()
+    size = (out / FILE).stat().st_size / shards
+    return f"manifest: {size:.0f} bytes, {spent * 1e6:.3g} µs and {held:.0f} bytes of memory a shard"
 
 
 def joined(costs: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:

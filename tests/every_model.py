@@ -95,11 +95,11 @@ def batch_norms(recipe):
     return [layer for network in build(recipe).values() for layer in network.modules() if isinstance(layer, kind)]
 
 
-def gradients(model, processes):
+def gradients(model, processes, precision):
     """Each phase's gradients in fresh networks, of the networks that it trains one after another."""
     whole_only = processes.world == 1 or batch_norms(recipe(model, models.DEFAULT_PRESET))
     size = None if whole_only else 2
-    taught = learner(model, models.DEFAULT_PRESET, processes, precision="float64", micro_batch=size)
+    taught = learner(model, models.DEFAULT_PRESET, processes, precision=precision, micro_batch=size)
     whole = torch.arange(BATCH)
     mine = torch.tensor_split(whole, processes.world)[processes.rank]
     batch = taught.batch(columns(taught.recipe, mine))
@@ -108,7 +108,8 @@ def gradients(model, processes):
         yield f"{model}: {phase.name}", torch.cat([taught.gradients[name].flat[:-1] for name in phase.trains])
 
 
-def main(out):
+def main(out, precision):
+    """Two steps of every model in float32, and the gradients of each phase in `precision`."""
     processes = Processes(None, "float32", out)
     torch.manual_seed(1000 + processes.rank)
     results = {}
@@ -121,11 +122,11 @@ def main(out):
             found = taught.step(columns(taught.recipe, mine), mine, BATCH)
             losses.append({name: processes.sum(value.double()).item() for name, value in found.items()})
         results[model] = {"losses": losses, "weights": fingerprint(taught.networks)}
-    found = {name: value for model in models.names() for name, value in gradients(model, processes)}
+    found = {name: value for model in models.names() for name, value in gradients(model, processes, precision)}
     save_file(found, out / f"{processes.rank}.safetensors")
     (out / f"{processes.rank}.json").write_text(json.dumps(results))
     processes.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -11,10 +11,17 @@ from PIL import Image
 from programs import run_program, write_tiles
 
 from waterscape import models
-from waterscape.comparison import Candidate, Comparison, choose, differences, settings_to_try
+from waterscape.comparison import Candidate, Cell, Comparison, check_starts, choose, differences, settings_to_try
+from waterscape.comparison.cells import cell, goes_on, images_owed
+from waterscape.comparison.speeds import measure_speeds, parts_of
 from waterscape.comparison.wanted import changed, conditions
 from waterscape.errors import UserError
+from waterscape.metrics.card import Card
 from waterscape.pages.comparison import better, table
+from waterscape.training.outcome import Outcome
+from waterscape.training.run import Run, describe, resolve, settle
+
+CARD = Card({"name": "reference-1"}, {"synthetic": True}, {}, ())
 
 
 def test_both_presets_are_tried_with_the_same_settings_and_first_as_they_stand():
@@ -108,6 +115,83 @@ def test_results_of_other_conditions_are_told_apart(tmp_path):
         changed(wanted)
 
 
+def test_other_settings_to_try_are_other_conditions(tmp_path):
+    wanted = Comparison("water_vae", kept=tmp_path, trials=3)
+    kept = conditions(wanted)
+    kept["search"]["batch"] = [8, 16]
+    (tmp_path / "conditions.json").write_text(json.dumps(kept))
+    assert changed(wanted) == ["search"]
+    (tmp_path / "conditions.json").write_text(json.dumps(conditions(dataclasses.replace(wanted, trials=1))))
+    assert changed(dataclasses.replace(wanted, trials=1)) == [], "nothing is tried"
+
+
+def facts_of(out, images=64, **options):
+    run = Run(out=out, images=images, **options)
+    return resolve(run, describe("water_vae", "reference", models.presets("water_vae")["reference"], {}), "ab", 1, 1)
+
+
+def test_only_the_same_training_interrupted_goes_on(tmp_path):
+    asked = facts_of(tmp_path)
+    settle(tmp_path, asked)
+    assert goes_on(tmp_path, asked), "killed: no outcome"
+    Outcome("continue", "asked to stop").write(tmp_path)
+    assert goes_on(tmp_path, asked)
+    assert not goes_on(tmp_path, facts_of(tmp_path, images=32))
+    assert not goes_on(tmp_path, facts_of(tmp_path, batch=8))
+    Outcome("done", "").write(tmp_path)
+    assert not goes_on(tmp_path, asked), "its weights would be judged as new ones"
+    (tmp_path / "outcome").unlink()
+    (tmp_path / "run.json").write_text("{")
+    assert not goes_on(tmp_path, asked)
+
+
+def test_what_is_kept_is_of_the_settings_asked_for(tmp_path):
+    wanted = Comparison("water_vae", kept=tmp_path)
+    Cell("reference", 1, {"batch": 8}, 640, 31.4, {}, CARD).save(tmp_path / "reference-1.json")
+    candidate = Candidate("reference", {"batch": 8})
+    assert cell(wanted, candidate, "reference-1", 1, 60, "test", None).images == candidate.images == 640
+    with pytest.raises(
+        UserError, match=r"reference-1\.json is of the settings {'batch': 8}, not {'batch': 16}: remove"
+    ):
+        cell(wanted, Candidate("reference", {"batch": 16}), "reference-1", 1, 60, "test", None)
+
+
+def test_all_trainings_start_from_the_same_checkpoints(tmp_path):
+    wanted = Comparison("ship_gan", kept=tmp_path, start=("vae=runs/vae", "reference.scenes=runs/scenes"))
+    one = Cell("reference", 1, {}, 8, None, {"vae": "0a", "scenes": "0b"}, CARD)
+    other = Cell("recommended", 1, {}, 8, None, {"vae": "0a"}, CARD)
+    check_starts(wanted, {"reference": [one, one], "recommended": [other]})
+    anew = dataclasses.replace(other, starts={"vae": "0c"})
+    with pytest.raises(UserError, match="from different checkpoints of vae=runs/vae: remove it to train all anew"):
+        check_starts(wanted, {"reference": [one, one], "recommended": [anew]})
+
+
+def test_a_training_of_two_parts_is_as_long_as_both_take():
+    candidate = Candidate("reference", {"batch": 8}, parts=[(0.0, 100.0), (200.0, 8.0)])
+    assert images_owed(candidate, 1.04) == 104
+    assert images_owed(candidate, 5) == 200 + 3 * 8
+    assert parts_of(models.presets("water_vae")["reference"]) == [0]
+    assert parts_of(models.presets("water_enlarger")["recommended"]) == [0, 5600]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[1.5, 2]", "[[[0, 9]]]", "[[[0, 9]], [[0, 0]]]", "[[], []]"])
+def test_damaged_speeds_are_told(content, tmp_path):
+    (tmp_path / "speed.json").write_text(content)
+    with pytest.raises(UserError, match=r"speed\.json .*: remove it to"):
+        measure_speeds(Comparison("water_vae", kept=tmp_path), [Candidate(preset, {}) for preset in "ab"], None)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"card": []}, {"card": {"format": 2}}, {"more": 1}])
+def test_other_results_are_told(change, tmp_path):
+    path = tmp_path / "reference-1.json"
+    Cell("reference", 1, {}, 8, None, {}, CARD).save(path)
+    assert Cell.load(path).card == CARD
+    for body in (json.loads(path.read_text()) | change, [1]):
+        path.write_text(json.dumps(body))
+        with pytest.raises(UserError, match=r"reference-1\.json is no result of a training"):
+            Cell.load(path)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_small_comparison(tmp_path):
@@ -129,10 +213,12 @@ def test_a_small_comparison(tmp_path):
     assert "| kernel distance |" in done.stdout
     with Image.open(tmp_path / "out" / "comparison.png") as picture:
         assert picture.text["synthetic"] == "true"
+    told = (tmp_path / "out" / "comparison.json").read_text()
     shutil.rmtree(tmp_path / "out" / "runs")
     again = run_program("tools/compare_presets.py", "water_vae", *words, timeout=600)
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
+    assert (tmp_path / "out" / "comparison.json").read_text() == told
     assert not (tmp_path / "out" / "runs").exists(), "what was kept was trained again"
     other = run_program("tools/compare_presets.py", "water_vae", *words, "--samples", 16)
     assert other.returncode == 1

@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from programs import ROOT
+from waiting import until
 
 from benchmarks.study.entries import ENTRIES, STARTS, Entry
 from benchmarks.study.page import write_page
 from benchmarks.study.sets import SETS, missing_inputs
+from benchmarks.study.work import _call
 from waterscape.comparison import Candidate, Cell, path_of, settings_to_try
 from waterscape.comparison.cells import words
 from waterscape.comparison.wanted import conditions
+from waterscape.errors import UserError
 from waterscape.metrics.card import Card, Figure
 from waterscape.start import read_options
 
@@ -118,6 +120,20 @@ def test_each_training_of_the_study_is_one_that_the_command_takes(entry, tmp_pat
             }
 
 
+def test_one_that_fails_does_not_end_the_others(tmp_path):
+    """A mistake is told in a line; of anything else the traceback is kept besides."""
+    log = tmp_path / "work" / "failed.log"
+
+    def mistaken():
+        raise UserError("no such set")
+
+    assert _call(mistaken, log) == "failed: no such set"
+    assert not log.exists()
+    assert _call(lambda: {}["key"], log) == f"failed: KeyError: 'key' (traceback: {log})"
+    assert "Traceback" in log.read_text()
+    assert _call(lambda: None, log) == ""
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_killed_study_does_only_what_is_missing(tmp_path):
@@ -125,9 +141,13 @@ def test_a_killed_study_does_only_what_is_missing(tmp_path):
     words = [sys.executable, "-m", "benchmarks.study", "--quick", "--work", str(tmp_path), "--processes", "1"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-        while not (kept := list(tmp_path.glob("cells/*/re*-[12].json"))):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.1)
+        until(
+            lambda: process.poll() is not None or any(tmp_path.glob("cells/*/re*-[12].json")),
+            600,
+            (tmp_path / "log").read_text,
+        )
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        kept = list(tmp_path.glob("cells/*/re*-[12].json"))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     before = {path: path.stat().st_mtime_ns for path in kept}

@@ -3,7 +3,7 @@
     make study                                   all of it, at most 90 minutes on two cores
     python -m benchmarks.study pixel_cnn         one model
     python -m benchmarks.study --page            only the page, of what is kept
-    python -m benchmarks.study --quick           the whole way in half a minute, into runs/study-quick
+    python -m benchmarks.study --quick           the whole way, about a minute of processor time, into runs/study-quick
 
 The result of each training is kept as a small JSON in benchmarks/study/cells; the same command again, after whatever
 interruption and without the runs, does only what is missing. Real inputs are named by --real; without them, what is
@@ -30,7 +30,9 @@ def main() -> int:
     """Run the command line; exit code 1 where something could not be found out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=(__doc__ or "").partition(":")[2])
     parser.add_argument("names", nargs="*", metavar="MODEL", help="models, or MODEL-SET; none: all")
-    parser.add_argument("--quick", action="store_true", help="the whole way in half a minute; its figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="the whole way, about a minute of processor time; its figures mean nothing"
+    )
     parser.add_argument("--page", action="store_true", help="train nothing: only write the page")
     parser.add_argument("--processes", type=int, default=2, help="comparisons at a time, each on one thread (2)")
     parser.add_argument("--work", type=Path, help="where sets and runs go (runs/study)")

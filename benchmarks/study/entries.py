@@ -107,5 +107,5 @@ ENTRIES = (
     Entry("pixel_cnn", "hls", MAPPED, 40, trials=3),
 )
 QUICK = (Entry("pixel_cnn", "quick", MAPPED, 1, seeds=2, samples=64, speeds=(64, 64)),)
-"""The whole way in half a minute: what comes of it says nothing about the presets."""
+"""The whole way in about a minute of processor time: what comes of it says nothing about the presets."""
 # fmt: on

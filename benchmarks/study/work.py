@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +50,7 @@ def study(entries: Sequence[Entry], places: Places, processes: int) -> list[str]
             [partial(_start, places=places, name=name) for name in wanted(able)],
             [partial(_compare, places=places, entry=entry) for entry in able],
         ):
-            failed += [told for told in workers.in_order(_call, work) if told]
+            failed += [told for told in workers.in_order(partial(_call, log=places.work / "failed.log"), work) if told]
     note(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
     return failed
 
@@ -59,12 +60,20 @@ def wanted(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(which for entry in entries for which in entry.starts.values()))
 
 
-def _call(work: Callable[[], None]) -> str:
-    """Do a piece of work; what failed, in words: one that fails does not end the others."""
+def _call(work: Callable[[], None], log: Path) -> str:
+    """Do a piece of work; what failed, in words: one that fails does not end the others.
+
+    Of what is no mistake of the user's the traceback is added to `log`.
+    """
     try:
         work()
     except UserError as error:
         return f"failed: {error}"
+    except Exception as error:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(traceback.format_exc())
+        return f"failed: {type(error).__name__}: {' '.join(str(error).split())} (traceback: {log})"
     return ""
 
 

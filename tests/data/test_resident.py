@@ -10,7 +10,7 @@ from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.opening import batches_of, open_samples
 from waterscape.data.order import Order
 from waterscape.data.shard import ShardError
-from waterscape.data.staging import AHEAD, Staged
+from waterscape.data.staging import AHEAD, Staged, same_device
 from waterscape.errors import UserError
 from waterscape.proof.made_set import write_made_set
 from waterscape.recipe import Input
@@ -66,11 +66,15 @@ def test_memory_gives_what_shards_give(shards, place, ahead):
 
 
 def test_what_does_not_fit_is_refused(shards, monkeypatch):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.setattr(resident, "free_bytes", lambda _: 70 * (24 * 40 * 3 + 5 * 4 + 1))
     with pytest.raises(UserError, match=r"takes .* GB in memory and .* of this machine are free: leave --cache out"):
         streams(shards, "host")
     monkeypatch.setattr(resident, "free_bytes", lambda _: 2 * 70 * (24 * 40 * 3 + 5 * 4 + 1))
     streams(shards, "host").close()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"takes .* GB in memory for each of 2 processes and .* are free"):
+        streams(shards, "host", world=4)
 
 
 def test_what_has_no_one_size_is_refused(shards):
@@ -117,6 +121,9 @@ def test_no_more_batches_are_taken_ahead_than_said():
                 self.enough.set()
             return self.taken
 
+        def halt(self):
+            self.halted = True
+
         def close(self):
             self.closed = True
 
@@ -127,3 +134,30 @@ def test_no_more_batches_are_taken_ahead_than_said():
     staged.close()
     assert stream.closed
     assert stream.taken <= AHEAD + 1
+
+
+def test_a_stream_that_waits_for_what_is_afar_is_halted_before_its_end_is_waited_for():
+    class Waiting:
+        halted = threading.Event()
+
+        def __next__(self):
+            assert self.halted.wait(60)
+            raise OSError("halted")
+
+        def halt(self):
+            self.halted.set()
+
+        def close(self):
+            self.closed = True
+
+    stream = Waiting()
+    Staged(stream, torch.device("cpu")).close()
+    assert stream.closed
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("cuda:0", "cuda", True), ("cuda:1", "cuda:1", True), ("cuda:0", "cuda:1", False), ("cpu", "cuda", False)],
+)
+def test_a_device_without_a_number_is_any_of_its_kind(one, other, same):
+    assert same_device(torch.device(one), torch.device(other)) is same

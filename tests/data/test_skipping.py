@@ -10,6 +10,7 @@ import pytest
 
 from waterscape.data import shards as shards_module
 from waterscape.data.batches import Batches, ShardSet
+from waterscape.data.opening import open_samples
 from waterscape.data.order import Order
 from waterscape.data.shard import ShardError
 
@@ -227,3 +228,26 @@ def test_a_descriptor_that_was_closed_is_told_at_once(water, column):
         finally:
             held.descriptor = os.open(water / f"{SHARDS[0]}.tar", os.O_RDONLY)  # it is closed once more
         assert time.monotonic() - began < 5
+
+
+def test_a_set_closed_by_another_thread_in_mid_read_is_read_on(water, monkeypatch):
+    shards = ShardSet(water, "train")
+    before, pread = shards.read(0), os.pread
+
+    def closing(descriptor, size, offset):
+        shards.close()
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", closing)
+    assert shards.read(0)["label.npy"] == before["label.npy"]
+    assert "damaged" not in str(shards.diagnose(0, 0, "label.npy"))
+
+
+def test_without_held_out_samples_those_of_training_are_read_through_files_of_their_own(water):
+    _, train, held_out = open_samples(water)
+    file = train.file(0)
+    held_out.read(0)
+    held_out.close()
+    assert train.file(0) is file
+    assert held_out.file(0) is not file
+    assert held_out.indexes is train.indexes

@@ -103,6 +103,33 @@ def test_a_generator_that_makes_one_picture_is_called_collapsed(scenes, tmp_path
     assert third.advice.roll_back.startswith("collapse at 300 images: ")
 
 
+def test_what_is_damaged_is_passed_over_and_no_more_is_looked_at_together_than_is_trained(
+    scenes, tmp_path, monkeypatch
+):
+    taught, training, held = learner(scenes, tmp_path, "small"), ShardSet(scenes, "train"), []
+    payload, loss = ShardSet.payload, type(taught.recipe).phases(taught.recipe)[0].loss
+
+    def damaged(self, shard, row, column):
+        if shard == 0:
+            raise self.fault(shard, row, column, "damaged")
+        return payload(self, shard, row, column)
+
+    def noting(networks, batch, draw):
+        held.append(len(draw))
+        return loss(networks, batch, draw)
+
+    monkeypatch.setattr(ShardSet, "payload", damaged)
+    watch = CollapseWatch(taught.recipe, training, tmp_path, 0, steers=False)
+    watch._phase = dataclasses.replace(watch._phase, loss=noting)
+    whole = len(training) - training.counts[0]
+    at_once = watch._accuracy(taught)
+    assert held == [whole] == [10]
+    taught.run = dataclasses.replace(taught.run, micro_batch=4)
+    in_pieces = watch._accuracy(taught)
+    assert held[1:] == [4, 3, 3]
+    assert in_pieces[ACCURACY] == pytest.approx(at_once[ACCURACY], abs=0.05)
+
+
 def test_it_applies_to_gans_alone():
     applies = {name for name in models.names() if CollapseWatch.applies(models.presets(name)["reference"])}
     assert applies == {"landscape_gan", "ship_gan", "water_gan"}

@@ -6,11 +6,14 @@ import io
 import os
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 from browser import launched, until, watch
+from loopback_yandex import serve as serve_yandex
 from page_server import in_thread, started
 from PIL import Image
 from placed_pairs import write_mosaic, write_placed_pairs
@@ -245,6 +248,58 @@ def test_garbage_is_refused_in_a_line_without_a_traceback(client, path, body):
     assert answer.status_code in (400, 422)
     assert set(answer.json()) == {"error"}
     assert not any(word in answer.text for word in ("Traceback", 'File "', "\\n"))
+
+
+class Held(list):
+    """What a service was asked; whoever asks waits until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def append(self, one):
+        super().append(one)
+        self.asked.set()
+        assert self.let_go.wait(60)
+
+
+def test_a_slow_map_service_holds_up_nothing_else(monkeypatch):
+    with serve_yandex() as service, Ground("yandex") as ground, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv("YANDEX_STATIC_URL", service.url)
+        monkeypatch.setenv("YANDEX_APIKEY", service.key)
+        service.asked = Held()
+        client = in_thread(routes(Studio([encoder(), landscapes()], None, ground)), MOST_BYTES).opened()
+        there = {"latitude": 58.45, "longitude": 30.5}
+        slow = pool.submit(client.post, "/api/landscape/0/place", json=there)
+        try:
+            assert service.asked.asked.wait(60)
+            client.get("/api/about").raise_for_status()
+            client.post("/api/slide", json={"run": 1, "sample": 0, "kind": 0}).raise_for_status()
+            assert not slow.done()
+        finally:
+            service.asked.let_go.set()
+        assert "© Yandex" in slow.result().raise_for_status().json()["whose"]
+
+
+def test_views_are_drawn_one_by_one_and_none_that_nobody_waits_for(tmp_path, monkeypatch):
+    write_mosaic(tmp_path / "mosaic.tif")
+    drawn = Held()
+    with Ground(str(tmp_path / "mosaic.tif")) as ground, ThreadPoolExecutor(1) as pool:
+        view = ground.view
+        monkeypatch.setattr(ground, "view", lambda box, *size: drawn.append(box[0]) or view(box, *size))
+        client = in_thread(routes(Studio([landscapes()], None, ground)), MOST_BYTES).opened()
+        ask = "/api/ground?west={}&south=54&east=39&north=55&width=8&height=8".format
+        first = pool.submit(client.get, ask(36))
+        try:
+            assert drawn.asked.wait(60)
+            with pytest.raises(httpx.ReadTimeout):
+                client.get(ask(37), timeout=0.1)
+            for _ in range(3):
+                client.get("/api/places").raise_for_status()  # by now the server knows that it was given up
+        finally:
+            drawn.let_go.set()
+        assert first.result().status_code == client.get(ask(38)).status_code == 200
+    assert drawn == [36, 38]
 
 
 def test_what_is_too_large_or_no_upload_is_not_taken(client):

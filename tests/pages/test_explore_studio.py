@@ -6,13 +6,16 @@ import base64
 import io
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from loopback_yandex import serve as serve_yandex
 from PIL import Image
 from placed_pairs import LATITUDE, LONGITUDE, METRES, OWNER, SIDE, places, write_mosaic, write_placed_pairs
+from rasterio.transform import from_origin
 from small_pairs import jpeg
 from untrained_runs import encoder, enlarger, landscapes, scenes, shapes, tiles_of_water, untrained
 
@@ -64,6 +67,11 @@ def opened(text):
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
+def seen(studio, latitude, longitude):
+    """What the first run's encoder makes of a place."""
+    return studio.landscape_at(0, studio.tile_at(0, latitude, longitude))
+
+
 def png(array):
     stream = io.BytesIO()
     Image.fromarray(array).save(stream, "PNG")
@@ -110,10 +118,11 @@ def test_sliders_of_many_numbers_go_where_pictures_differ_most_and_nowhere_else(
         {"run": 1, "sample": 0, "kind": 0, "places": [1, 2]},
         {"run": 1, "sample": 0, "kind": 0, "places": [1, 2, 3, math.inf]},
         {"run": 1, "sample": 0, "kind": 0, "places": [1, 2, 3, 1e9]},
+        {"run": 1, "sample": 0, "kind": 0, "places": [1, 2, 3, 10**400]},
         {"run": 1, "sample": 0, "kind": 0, "places": "1234"},
         {"run": 1, "sample": 0, "kind": 0, "places": [[1], 2, 3, 4]},
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_sliders_that_there_are_not_are_told(placed, asked):
     with pytest.raises(UserError, match=r"wanted|no class"):
@@ -133,7 +142,7 @@ def test_made_pictures_say_what_they_are(placed):
 @pytest.mark.parametrize("metres_east", [-110.0, 30.0, 290.0])
 def test_a_click_has_the_tile_of_that_place_its_landscape_and_the_nearest_photo(root, placed, metres_east):
     longitude = LONGITUDE + metres_east / (111_320 * math.cos(math.radians(LATITUDE)))
-    told = placed.landscape_at(0, LATITUDE, longitude)
+    told = seen(placed, LATITUDE, longitude)
     pixels = tile_at(root / "mosaic.tif", LATITUDE, longitude, (160, 160), METRES)
     shown = np.asarray(opened(told["tile"])).astype(int)
     assert np.abs(shown - pixels).mean() < 12  # JPEG twice
@@ -152,7 +161,7 @@ def test_a_click_has_the_tile_of_that_place_its_landscape_and_the_nearest_photo(
 
 def test_a_place_far_from_all_photos_has_none(placed):
     north = LATITUDE + 250 / 111_320
-    assert placed.landscape_at(0, north, LONGITUDE)["photo"] is None
+    assert seen(placed, north, LONGITUDE)["photo"] is None
 
 
 @pytest.mark.parametrize(
@@ -162,13 +171,13 @@ def test_a_place_far_from_all_photos_has_none(placed):
 )
 def test_a_place_without_a_tile_is_told(placed, place, words):
     with pytest.raises(UserError, match=words):
-        placed.landscape_at(0, *place)
+        seen(placed, *place)
 
 
 @pytest.mark.parametrize("place", [(91.0, 0.0), (0.0, 181.0), (math.nan, 0.0)], ids=["north", "east", "nowhere"])
 def test_what_is_no_place_is_told(placed, place):
     with pytest.raises(UserError, match="degrees are wanted"):
-        placed.landscape_at(0, *place)
+        seen(placed, *place)
 
 
 def test_a_service_is_asked_for_the_place_and_its_no_is_told(monkeypatch):
@@ -181,24 +190,59 @@ def test_a_service_is_asked_for_the_place_and_its_no_is_told(monkeypatch):
             studio.connect()
         monkeypatch.setenv("YANDEX_APIKEY", server.key)
         studio.connect()
-        told = [studio.landscape_at(0, 58.45, longitude) for longitude in (30.5, 30.6)]
+        told = [seen(studio, 58.45, longitude) for longitude in (30.5, 30.6)]
         assert [one.ll for one in server.asked] == ["30.500000,58.450000", "30.600000,58.450000"]
         assert {one.query["z"] for one in server.asked} == {"15"}
         assert "© Yandex" in told[0]["whose"]
         server.faults.append(403)
         for latitude, words in ((58.46, "Yandex answers 403"), (49.5, "3.1 m per pixel")):
             with pytest.raises(UserError, match=words) as refused:
-                studio.landscape_at(0, latitude, 30.5)
+                seen(studio, latitude, 30.5)
             assert server.key not in str(refused.value)
 
 
 def test_without_a_source_the_nearest_tile_of_the_set_serves(found):
     studio = Studio([encoder()], found)
-    told = studio.landscape_at(0, LATITUDE, places()[6][1] + 1e-5)
+    told = seen(studio, LATITUDE, places()[6][1] + 1e-5)
     assert (told["latitude"], told["longitude"]) == pytest.approx(places()[6])
     assert np.asarray(opened(told["tile"]))[..., 0].mean() == pytest.approx(120, abs=4)
     with pytest.raises(UserError, match="start with --source"):
-        Studio([encoder()]).landscape_at(0, LATITUDE, LONGITUDE)
+        seen(Studio([encoder()]), LATITUDE, LONGITUDE)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "words"),
+    [
+        ({"pixels": [320, 320], "metres_per_pixel": METRES}, r"160 × 160 pixels of 2\.5 m, and .* 320 × 320"),
+        ({"pixels": [160, 160], "metres_per_pixel": 20.0}, r"of 2\.5 m, and .* of 20 m: give --source"),
+    ],
+    ids=["size", "scale"],
+)
+def test_a_set_of_other_tiles_than_the_encoder_s_is_told(root, found, tiles, words):
+    with pytest.raises(UserError, match=words):
+        Studio([encoder(), encoder(tiles=tiles)], found).connect()
+    Studio([encoder(tiles=tiles | {"pixels": [160, 160]})], found, None, 1.01 * METRES).connect()
+    with Ground(str(root / "mosaic.tif")) as ground:
+        Studio([encoder(tiles=tiles)], found, ground).connect()  # its tiles are the mosaic's
+
+
+def test_a_tile_of_the_set_is_judged_as_an_uploaded_one(found):
+    with pytest.raises(UserError, match="160 × 160 pixels, and the run was trained on 128 × 128"):
+        seen(Studio([encoder(tiles={"pixels": [128, 128]})], found), *places()[0])
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner"),
+    [('LOCAL_CS["site grid"]', (0, 0)), ("EPSG:4326", (500_000, 6_000_000)), ("EPSG:32637", (1e12, 1e12))],
+    ids=["local", "metres as degrees", "far out"],
+)
+def test_a_geotiff_whose_place_leads_nowhere_is_told(placed, tmp_path, crs, corner):
+    shape = {"count": 3, "height": 160, "width": 160, "dtype": "uint8"}
+    place = {"crs": crs, "transform": from_origin(*corner, METRES, METRES)}
+    with rasterio.open(tmp_path / "tile.tif", "w", driver="GTiff", **shape, **place) as dataset:
+        dataset.write(np.zeros((3, 160, 160), np.uint8))
+    with pytest.raises(UserError, match="its place cannot be read"):
+        placed.landscape_of(0, (tmp_path / "tile.tif").read_bytes())
 
 
 def test_an_uploaded_tile_is_judged_as_predict_judges_it(placed):
@@ -312,6 +356,43 @@ def test_samples_that_lie_nowhere_are_no_places(tmp_path):
     assert found.wait(60)
     assert found.map()["count"] == 0
     assert found.nearest(LATITUDE, LONGITUDE, math.inf) is None
+
+
+def test_places_that_cannot_be_looked_up_are_told_and_not_waited_for(tmp_path):
+    nested = []
+    for _ in range(2000):  # deeper than Python reads
+        nested = [nested]
+    usual = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(20_000)
+        write_placed_pairs(tmp_path / "set", nested=nested)
+    finally:
+        sys.setrecursionlimit(usual)
+    found = Places(str(tmp_path / "set"))
+    assert found.wait(5)
+    assert "could not be looked up" in found.map()["told"]
+
+
+def test_networks_gone_astray_are_told():
+    """JSON has no word for NaN, and what is no number has no principal components."""
+    runs = [landscapes(), tiles_of_water(), encoder(), enlarger(), scenes(), shapes()]
+    for run in runs:
+        for network in run.networks.values():
+            for numbers in network.parameters():
+                numbers.fill_(math.nan)
+    studio, asked = Studio(runs), {"sample": 0, "kind": 0}
+    pixels, percent = np.zeros((160, 160, 3), np.uint8), bytes(64 * 64)
+    for ask in (
+        lambda: studio.slide(asked | {"run": 0}),
+        lambda: studio.along(asked | {"run": 0, "axis": 0, "places": [0, 0, 0, 0]}),
+        lambda: studio.slide(asked | {"run": 1}),
+        lambda: studio.landscape_of(2, png(pixels)),
+        lambda: studio.enlarge(3, percent),
+        lambda: studio.classify(4, png(pixels)),
+        lambda: studio.classify(5, percent, is_drawn=True),
+    ):
+        with pytest.raises(UserError, match="is not finite"):
+            ask()
 
 
 def test_what_cannot_be_explored_is_told(tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from markdown import markdown
 from programs import run
 
+from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
-from waterscape.pages.model_card import FILE, write_model_card
+from waterscape.pages.model_card import FILE, set_facts, write_model_card
 
 
 def test_a_run_has_a_card_once_it_has_ended(runs):
@@ -49,6 +50,16 @@ def test_an_evaluation_renews_it_and_it_needs_no_data(runs, tmp_path):
     assert "| of single pictures | CC0: 3 |" in text
     assert "| kind | real |" in text
     assert "`broken.json` is no metric card" in text
+
+
+@pytest.mark.parametrize("licences", [["CC0"], "CC0", None, {"CC0": 3}])
+def test_a_manifest_may_say_anything_of_licences(runs, tmp_path, licences):
+    facts = json.loads((runs / "vae" / "run.json").read_text())
+    manifest = Manifest("set", (), (), {"licence": "CC0", "licences": licences})
+    assert set_facts(manifest).get("licences") == (licences if isinstance(licences, dict) else None)
+    facts["set"] |= {"licence": "CC0", "licences": licences}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    assert ("of single pictures" in write_model_card(tmp_path).read_text()) is isinstance(licences, dict)
 
 
 def test_an_older_run_and_one_without_a_checkpoint(runs, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import html
+import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -18,12 +21,19 @@ from programs import finish, run, start, write_tiles
 
 from waterscape.__main__ import dispatch
 from waterscape.data.manifest import Manifest, Shard
+from waterscape.data.pack import SetWriter
 from waterscape.errors import UserError
 from waterscape.metrics.card import Card, Figure
 from waterscape.pages.curves import series
 from waterscape.pages.report.album import Album
-from waterscape.pages.report.data_set import part_of
-from waterscape.pages.report.subject import read_subjects
+from waterscape.pages.report.cards import card_tables
+from waterscape.pages.report.curves import curve_panels
+from waterscape.pages.report.data_set import part_of, read_set
+from waterscape.pages.report.overview import model_card
+from waterscape.pages.report.page import whole_page
+from waterscape.pages.report.place_map import place_map
+from waterscape.pages.report.scale import Scale, apart, short
+from waterscape.pages.report.subject import State, Subject, read_subjects
 from waterscape.training.events import Events, read_events
 
 VOID = ("meta", "img", "br", "input")
@@ -173,6 +183,123 @@ def test_another_set_is_said_to_be_another(runs, tmp_path):
     assert "NOT the set that this run was trained on" in page.text["data"]
     assert "dropped when packing: 7 of 37" in page.text["data"]
     assert "all water" in page.text["data"]
+
+
+def test_runs_of_different_sets_are_not_said_to_have_learnt_from_the_same(tiles, tmp_path):
+    facts = {"model": "water_vae", "preset": "reference", "recipe": {}}
+    for hashes, same in ((("a", "a"), True), (("a", "b"), False)):
+        subjects = [subject(tmp_path, number, number=number) for number in (0, 1)]
+        for one, sha256 in zip(subjects, hashes, strict=True):
+            one.facts = {**facts, "run": FACTS["run"], "manifest_sha256": sha256}
+            one.data = read_set(str(tiles), sha256)
+        page = whole_page(subjects, Album(10**7), datetime.datetime.now(datetime.UTC))
+        assert ("learnt from the same set" in page) == same
+
+
+def test_classes_and_runs_are_told_apart_in_every_panel(tmp_path):
+    """Run 0 never saw a wetland, so its second class is the river, as the third is everywhere."""
+    parts = [("lake", "river"), ("lake", "wetland", "river"), ("wetland", "lake")]
+    subjects = [
+        subject(
+            tmp_path,
+            number,
+            {"event": "picture", "images": 10, "time": 1.0, "measured": measured(parts[number], 1)},
+            {"event": "rollback", "images": 15, "time": 1.5, "to": 10 if number == 1 else None, "reason": "r"},
+            {"event": "picture", "images": 20, "time": 2.0, "measured": measured(parts[number], 2)},
+        )
+        for number in range(3)
+    ]
+    drawn = str(curve_panels(subjects))
+    looks = re.findall('class="line ([^"]*)" data-name="([^,]*), run([0-9])"', drawn)
+    assert len(looks) == 2 * sum(map(len, parts))
+    colours = {(name, look.split()[0]) for look, name, _ in looks}
+    dashes = {(number, look.partition(" ")[2]) for look, _, number in looks}
+    assert len(colours) == len({name for name, _ in colours}) == len({look for _, look in colours}) == 3
+    assert len(dashes) == len({number for number, _ in dashes}) == len({look for _, look in dashes}) == 3
+    assert drawn.count('class="mark c1"') == drawn.count("<svg") == 2, "where run 1 went back; the others did not"
+
+
+def measured(parts, value):
+    return {f"{figure}: {part}": value for figure in ("recall", "precision") for part in parts}
+
+
+FACTS = {"run": {"images": 64, "data": "shards", "batch": 1, "seed": 0, "precision": "no", "out": "runs/x"}}
+
+
+def subject(directory, name, *events, number=None):
+    """A run as it was read, of which nothing but events is known."""
+    number = name if number is None else number
+    facts = {"model": "water_vae", "preset": "reference", "recipe": {}, **FACTS}
+    return Subject(directory / f"run{name}", number, f"run{name}", facts, events, State("done", "done"), {}, [])
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(37.51, 37.59), (0.9985, 1.0002), (0, 1), (9998, 10003), (123_000, 123_090), (-1e-4, 1e-4)]
+)
+def test_no_two_ticks_have_the_same_label(low, high):
+    ticks = Scale.of([low, high], 0, 100).ticks(5)
+    labels = [short(value, apart(ticks)) for value in ticks]
+    assert len(set(labels)) == len(labels) > 2
+    units = {"k": 1e3, "M": 1e6}
+    told = [float(label.rstrip("kM").replace(",", "")) * units.get(label[-1], 1) for label in labels]
+    assert told == pytest.approx(ticks, rel=1e-9, abs=1e-12)
+
+
+def test_the_best_figure_is_bold_where_it_is_beyond_chance(tmp_path):
+    for one, other, bold in (((1, 1, 1), (3, 3, 3), 1), ((1, 0, 2), (2, 1, 3), 0), ((1, None, None), (3, 3, 3), 0)):
+        subjects = [subject(tmp_path, number) for number in (0, 1)]
+        for own, figure in zip(subjects, (one, other), strict=True):
+            own.cards = {"valid": Card({"images": 1}, DATA, {}, (Figure("distance", *figure, better="lower"),))}
+        assert str(card_tables(subjects)).count("<b>") == bold
+
+
+DATA = {"name": "tiles", "split": "valid", "samples": 20}
+
+
+def test_a_model_card_shows_code_as_it_is_and_no_html(tmp_path):
+    (tmp_path / "run0").mkdir()
+    own = subject(tmp_path, 0)
+    (own.run / "model-card.md").write_text(
+        "`a < b && c` and x < y & z\n\n    if a < b && c:\n\n<script>alert(1)</script>\n\n"
+        "text <img src=x onerror=alert(1)> <b>bold</b> ![p](http://evil.example/p.png) ![q][r] <javascript:alert(1)> [good](https://good.example/)\n\n"
+        "[bad](javascript:alert(1)) [worse](JavaScript:alert(1)) [r]\n\n[r]: javascript:alert(1)\n"
+    )
+    made = str(model_card(own))
+    assert "<code>a &lt; b &amp;&amp; c</code> and x &lt; y &amp; z" in made
+    assert "if a &lt; b &amp;&amp; c:" in made
+    for element in ("<script", "<img", "<b>"):
+        assert element not in made
+        assert html.escape(element) in made
+    assert re.findall("href=[^>]*", made) == ['href="https://good.example/"']
+
+
+def test_odd_files_and_names_refuse_no_report(runs, tmp_path):
+    """A copied picture beside the pictures, a directory whose name is no text, a card that looks like a picture's."""
+    odd = copied(runs / "gan", tmp_path / os.fsdecode(b"r\xff"))
+    last = max((odd / "pictures").glob("*.npz"))
+    shutil.copy(last, odd / "pictures" / f"{last.stem} (1).npz")
+    (odd / "model-card.md").write_text('see src="picture:0", src="picture:99"\n')
+    page = report(tmp_path / "report.html", odd, "--samples", 0)
+    assert "r?" in page.text["overview"]
+    assert 'src="picture:0", src="picture:99"' in page.text["model-card"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("column", ["jpg", "occurrence64.npy"])
+def test_places_of_photos_are_rounded_unless_asked_for(tmp_path, column, exact):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    value = file.getvalue() if column == "jpg" else np.zeros((8, 8), np.uint8)
+    with SetWriter(tmp_path / "set", facts={}) as writer:
+        for number in range(4):
+            place = {"longitude": 37.6173 + number / 1e3, "latitude": 55.7558}
+            writer.add("train", {column: value, "json": place})
+        writer.finish()
+    data = read_set(str(tmp_path / "set"), "", exact=exact)
+    rounded = column == "jpg" and not exact
+    assert set(data.survey.latitude) == ({55.8} if rounded else {55.7558})
+    assert len(set(data.survey.longitude)) == (1 if rounded else 4)
+    assert ("rounded to 0.1°" in place_map(data)) == rounded
 
 
 def test_names_and_texts_stay_text(runs, tmp_path):

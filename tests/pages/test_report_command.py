@@ -44,8 +44,18 @@ def usual(tmp_path, processes=1):
 
 
 def test_several_processes_are_launched(tmp_path):
+    """On a CPU, without these two words, `accelerate launch` starts one process, and says nothing."""
     facts = usual(tmp_path, processes=4)
-    assert command(facts).startswith("accelerate launch --num_processes 4 -m waterscape train water_vae:reference ")
+    named = "--num_processes 4 -m waterscape train water_vae:reference "
+    for accelerator, start in (
+        (None, "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu "),
+        ("A GPU", "accelerate launch "),
+    ):
+        facts["history"][-1]["accelerator"] = accelerator
+        told = command(facts)
+        assert told.startswith(start + named)
+        _, options = read_options("water_vae", "reference", shlex.split(told.partition(" water_vae:reference ")[2]))
+        assert options == Run(out=tmp_path, processes=4)
 
 
 def test_an_option_of_another_version_is_left_out(tmp_path):

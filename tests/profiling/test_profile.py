@@ -13,8 +13,8 @@ from programs import run
 
 from waterscape.errors import UserError
 from waterscape.profiling import ways
-from waterscape.profiling.anatomy import Anatomy, hearing, part_of
-from waterscape.profiling.roofline import Counting, Rates, measure_rates
+from waterscape.profiling.anatomy import Anatomy, Seconds, hearing, part_of
+from waterscape.profiling.roofline import Counting, Rates, Work, measure_rates
 from waterscape.profiling.trace import device_busy
 from waterscape.training.pulse import pulse
 
@@ -86,6 +86,14 @@ def test_rates_are_the_machines():
     assert all(1e7 < rate < 1e13 for rate in rates.bytes_a_second)
     assert rates.seconds(rates.flops, 0) == pytest.approx(1)
     assert rates.seconds(0, rates.bytes_a_second[-1] * 1e3) == pytest.approx(1e3, rel=0.01)
+
+
+def test_a_phase_of_every_second_step_counts_with_half_its_time():
+    anatomy = Anatomy(CPU)
+    lazy = [{"forward": Seconds(2.0, 1.0)}, {"forward": Seconds(6.0, 3.0), "backward": Seconds(4.0, 2.0)}]
+    anatomy.steps = lazy * 3
+    assert anatomy.usual(2) == {"forward": Seconds(4.0, 2.0), "backward": Seconds(2.0, 1.0)}
+    assert Work(8, 4.0, 2.0, 1.0).share(2) == Work(4, 2.0, 1.0, 0.5)
 
 
 def test_a_device_is_busy_where_its_work_overlaps_or_not(tmp_path):

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from waterscape.errors import UserError
 from waterscape.training import checkpoint
-from waterscape.training.events import read_events, read_ledger
+from waterscape.training.events import Events, read_events, read_ledger
 from waterscape.training.outcome import read_outcome
 from waterscape.training.run import Run, compare_circumstances, resolve
 
@@ -134,6 +134,18 @@ def test_where_one_process_does_not_see_the_newest_checkpoint_all_stop(tiles, tm
     assert "another process could not" in output
     assert read_ledger(tmp_path / "node-0") == before
     assert images(tmp_path / "node-0") == [64, 128]
+
+
+def test_what_a_start_saw_and_did_not_keep_is_cut_from_the_events(tmp_path):
+    written = [("start", 0), ("collapse", 30), ("checkpoint", 60), ("collapse", 60), ("rollback", 60), ("report", 75)]
+    events = Events(tmp_path, 0)
+    for name, images in written:
+        events.write(name, images)
+    events.close()
+    Events(tmp_path, 60).close()
+    assert [(event["event"], event["images"]) for event in read_events(tmp_path)] == written[:-1]
+    Events(tmp_path, 60, undone=["collapse", "rollback"]).close()
+    assert [(event["event"], event["images"]) for event in read_events(tmp_path)] == written[:3]
 
 
 JUMPING_CLOCK = """

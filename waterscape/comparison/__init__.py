@@ -1,10 +1,11 @@
 """Which preset of a model is better: the same data, time, threads and number of tuning trials, in pairs of equal seed.
 
 First every candidate's speed is measured, in turn and in short slices, in images per second of processor time: what a
-quiet core needs, whatever else the machine does. Each training then lasts as many images as its candidate makes in the
-stated seconds. Of each preset the same settings are tried, drawn from what the model's source leaves open (`SEARCH` in
-the model's file), and judged on the `valid` split; the best is trained anew with each seed and judged on `test`, which
-nothing was chosen by. Each training earns a metric card, and so does what needs no training, where there is such a way.
+quiet core needs, whatever else the machine does; in each part of a training that takes other phases. Each training then
+lasts as many images as its candidate makes in the stated seconds. Of each preset the same settings are tried, drawn
+from what the model's source leaves open (`SEARCH` in the model's file), and judged on the `valid` split; the best is
+trained anew with each seed and judged on `test`, which nothing was chosen by. Each training earns a metric card, and so
+does what needs no training, where there is such a way.
 
 Speeds and cards are kept: the same call again, with the runs or without, does only what is missing.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from waterscape.comparison.cells import Cell, cell, path_of
@@ -22,6 +24,7 @@ from waterscape.comparison.speeds import measure_speeds
 from waterscape.comparison.wanted import SPLIT, TRIAL_SPLIT, Candidate, Comparison, prepare
 from waterscape.data.batches import ShardSet
 from waterscape.durable import write_text
+from waterscape.errors import UserError
 from waterscape.pages.comparison import draw_comparison, table
 from waterscape.training.processes import Processes
 
@@ -47,8 +50,22 @@ def compare(wanted: Comparison) -> Path:
             say(f"{wanted.model}, seed {seed} of {wanted.seeds}: {told(best[preset])}")
             name = path_of(Path(), preset, seed).stem
             cells[preset].append(cell(wanted, best[preset], name, seed, wanted.seconds, SPLIT, processes))
+    check_starts(wanted, cells)
     conclude(wanted, candidates, best, cells)
     return wanted.place / "comparison.md"
+
+
+def check_starts(wanted: Comparison, cells: Mapping[str, Sequence[Cell]]) -> None:
+    """Raise `UserError` where trainings started from different checkpoints of the same run."""
+    found: dict[str, set[str | None]] = {}
+    for preset, its in cells.items():
+        for word in wanted.starts(preset):
+            found.setdefault(word, set()).update(one.starts.get(word.partition("=")[0]) for one in its)
+    others = [word for word, hashes in found.items() if len(hashes) > 1]
+    if others:
+        raise UserError(
+            f"{wanted.results} holds trainings from different checkpoints of {others[0]}: remove it to train all anew"
+        )
 
 
 def try_out(wanted: Comparison, candidates: list[Candidate], processes: Processes) -> dict[str, Candidate]:

@@ -6,31 +6,36 @@ A result is a small JSON that stands apart from the runs: where it is there, not
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from waterscape import models
 from waterscape.comparison.wanted import SPLIT, Candidate, Comparison
 from waterscape.data.batches import ShardSet
+from waterscape.data.opening import open_samples
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.metrics.baselines import baselines, mapped
 from waterscape.metrics.card import Card
 from waterscape.metrics.feature_sources import features
 from waterscape.metrics.worth import Worth
+from waterscape.start import read_options
 from waterscape.training import checkpoint
-from waterscape.training.outcome import CODES
+from waterscape.training.outcome import CODES, read_outcome
 from waterscape.training.processes import Processes
-from waterscape.training.run import Run
+from waterscape.training.run import Run, compare, describe, read_run, resolve
 
+FORMAT = 1
 NEVER = 10**9
 """Images between what a comparison does without: reports, pictures, checkpoints on the way."""
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -56,17 +61,19 @@ class Cell:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        body = asdict(self) | {"card": self.card.body()}
+        body = {"format": FORMAT} | asdict(self) | {"card": self.card.body()}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Cell:
-        """Read one. Raises `UserError` for what is none."""
+        """Read one. Raises `UserError` for what is none, or one of a newer version."""
         try:
             body = json.loads(path.read_text())
+            if body.pop("format") != FORMAT:
+                raise UserError("it is of a newer version of waterscape")
             return cls(**{**body, "card": Card.of_body(body["card"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is no result of a training ({error}): remove it to run that again") from error
 
 
@@ -93,11 +100,16 @@ def cell(
     """A training by the ordinary command, as long as it is owed, and its card; or what is kept of it as `name`.json."""
     path = wanted.results / f"{name}.json"
     if path.exists():
-        return Cell.load(path)
+        return _kept(path, candidate)
     candidate.images = images_owed(candidate, seconds)
     run = wanted.place / "runs" / name
-    used = train(f"{wanted.model}:{candidate.preset}", words(wanted, candidate, run, seed), wanted.threads, run)
+    options = words(wanted, candidate, run, seed)
+    if (run / "run.json").exists() and not goes_on(run, _asked(wanted, candidate, options)):
+        shutil.rmtree(run)  # `waterscape train` would call it done, and old weights be judged as new ones
+    used = train(f"{wanted.model}:{candidate.preset}", options, wanted.threads, run)
     found, card = judged(wanted, run, split, processes)
+    if not candidate.images <= found.images < candidate.images + batch_of(candidate):
+        raise UserError(f"{run} was trained on {found.images} images, not on {candidate.images}: remove it")
     starts = {name: str(facts["sha256"]) for name, facts in found.facts["starts"].items()}
     made = Cell(candidate.preset, seed, candidate.settings, candidate.images, used, starts, card)
     made.save(path)
@@ -107,6 +119,33 @@ def cell(
     return made
 
 
+def _kept(path: Path, candidate: Candidate) -> Cell:
+    """The result that is kept. Raises `UserError` where it is of other settings."""
+    found = Cell.load(path)
+    settings = json.loads(json.dumps(candidate.settings, default=str))
+    if found.settings != settings:
+        raise UserError(f"{path} is of the settings {found.settings}, not {settings}: remove it to train that anew")
+    candidate.images = found.images
+    return found
+
+
+def goes_on(run: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether what stands in a run's directory is the beginning of the very training that these facts ask for."""
+    try:
+        ended, facts = read_outcome(run), read_run(run)
+        done = ended is not None and ended.word == "done"
+        return not done and facts["run"]["images"] == asked["run"]["images"] and not compare(facts, asked)
+    except (ValueError, KeyError):
+        return False  # damaged
+
+
+def _asked(wanted: Comparison, candidate: Candidate, options: Sequence[str]) -> dict[str, Any]:
+    """The facts that `waterscape train` with these options would write."""
+    recipe, run = read_options(wanted.model, candidate.preset, list(options))
+    manifest = open_samples(run.data, run.columns)[0]
+    return resolve(run, describe(wanted.model, candidate.preset, recipe, {}), manifest.sha256, 1, wanted.threads)
+
+
 def batch_of(candidate: Candidate) -> int:
     """Images a step."""
     return int(candidate.settings.get("batch", Run.batch))
@@ -114,8 +153,12 @@ def batch_of(candidate: Candidate) -> int:
 
 def images_owed(candidate: Candidate, seconds: float) -> int:
     """How many images a candidate makes in seconds of processor time: whole batches."""
+    images, left = 0.0, seconds
+    for (since, rate), (until, _) in pairwise([*candidate.parts, (math.inf, 0.0)]):
+        taken = min(left, (until - since) / rate)
+        images, left = images + rate * taken, left - taken
     batch = batch_of(candidate)
-    return max(1, round(candidate.rate * seconds / batch)) * batch
+    return max(1, round(images / batch)) * batch
 
 
 def words(wanted: Comparison, candidate: Candidate, run: Path, seed: int) -> list[str]:
@@ -142,13 +185,18 @@ def judged(wanted: Comparison, run: Path, split: str, processes: Processes) -> t
     return trained, card
 
 
-def known(path: Path, find: Callable[[], Found]) -> Found:
-    """What an earlier call has found and written to `path`, or else what `find` does."""
+def known(path: Path, find: Callable[[], Any]) -> Any:
+    """What an earlier call has found and written to `path`, or else what `find` does.
+
+    Raises `UserError` for a damaged file.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(find()) + "\n")
-    found: Found = json.loads(path.read_text())
-    return found
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): remove it to find that anew") from error
 
 
 def _training(wanted: Comparison) -> ShardSet:

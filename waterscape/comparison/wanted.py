@@ -94,10 +94,15 @@ class Comparison:
 
 @dataclass
 class Candidate:
-    """A preset with settings: `rate` in images per second of processor time; what its trial showed."""
+    """A preset with settings: `rate` in images per second of processor time; what its trial showed.
+
+    `parts` are those of a training in which other phases are taken: the images of the run since when, and the rate
+    there. `rate` is that of a training as a whole.
+    """
 
     preset: str
     settings: Settings
+    parts: list[tuple[float, float]] = field(default_factory=list)
     rate: float = 0.0
     images: int = 0
     figures: dict[str, float] = field(default_factory=dict)
@@ -134,12 +139,13 @@ def prepare(wanted: Comparison) -> tuple[Comparison, Processes]:
 
 
 def conditions(wanted: Comparison) -> dict[str, Any]:
-    """All that results depend on but the data: the options, and those of the presets' recipes; plain JSON."""
+    """All that results depend on but data and starting runs: options, recipes, settings to try; plain JSON."""
     free = FREE if wanted.trials > 1 else (*FREE, "trial_seconds")
     options = {name: value for name, value in dataclasses.asdict(wanted).items() if name not in free}
     known = models.presets(wanted.model)
     recipes: dict[str, Any] = {preset: dataclasses.asdict(known[preset]) for preset in wanted.presets}  # type: ignore[call-overload]
-    found: dict[str, Any] = json.loads(json.dumps({**options, "recipes": recipes}, default=str))
+    tried = {"search": models.search_space(wanted.model)} if wanted.trials > 1 else {}
+    found: dict[str, Any] = json.loads(json.dumps({**options, "recipes": recipes, **tried}, default=str))
     return found
 
 

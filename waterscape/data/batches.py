@@ -143,6 +143,10 @@ class Batches(Iterator[Loaded]):
             raise StopIteration
         return loaded
 
+    def halt(self) -> None:
+        """Fetch no more: what waits for a tar ends soon, in an error. From any thread; `close` is still to come."""
+        self._ahead.halt()
+
     def close(self) -> None:
         """Stop reading ahead and wait for the threads to end."""
         self._ended = True

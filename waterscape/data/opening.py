@@ -48,7 +48,7 @@ def open_samples(
     else:
         manifest = Manifest.load(place)
         train = ShardSet(place, "train", manifest, maimed=maimed)
-        held_out = ShardSet(place, "valid", manifest) if "valid" in manifest.splits else train
+        held_out = ShardSet(place, "valid", manifest) if "valid" in manifest.splits else train.again()
     if not renamed:
         return manifest, train, held_out
     sources = parse_sources(renamed, manifest.columns)

@@ -7,6 +7,7 @@ and without.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -62,7 +63,7 @@ class Resident(Iterator[Loaded]):
     ) -> None:
         self.shards, self.order, self.batch, self.device = shards, order, batch, torch.device(device)
         self.mine, self.stands_in = (part if batch >= world else reading)(batch, rank, world), rank >= batch
-        self.position = start
+        self.position, self.world = start, world
         self.firsts = np.cumsum(shards.counts) - shards.counts
         stored = Batches(
             shards,
@@ -89,6 +90,9 @@ class Resident(Iterator[Loaded]):
         self.position += self.batch
         return loaded
 
+    def halt(self) -> None:
+        """Nothing here waits for what is afar."""
+
     def close(self) -> None:
         """Let the memory go."""
         self.table = {}
@@ -113,10 +117,13 @@ class Resident(Iterator[Loaded]):
             raise UserError(f"column {ragged[0]} has no one shape and cannot be kept in memory: leave --cache out")
         values = {name: value for name, value in loaded.columns.items() if isinstance(value, Tensor)}
         needed = len(self.shards) * sum(value[0].nbytes for value in values.values())
-        free = free_bytes(self.device)
-        if needed > (1 - KEPT_FREE) * free:
+        free, sharing = free_bytes(self.device), 1
+        if self.device.type == "cpu":
+            sharing = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))  # each process holds the split
+        if sharing * needed > (1 - KEPT_FREE) * free:
             raise UserError(
-                f"the split {self.shards.split!r} takes {needed / 1e9:.3g} GB in memory and {free / 1e9:.3g} GB of "
+                f"the split {self.shards.split!r} takes {needed / 1e9:.3g} GB in memory"
+                f"{f' for each of {sharing} processes' if sharing > 1 else ''} and {free / 1e9:.3g} GB of "
                 f"{'the device' if self.device.type != 'cpu' else 'this machine'} are free: leave --cache out"
             )
         shapes = {name: (len(self.shards), *value.shape[1:]) for name, value in values.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -156,7 +157,8 @@ class ShardSet:
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
         length = BLOCK + size + padding(size)
         try:
-            record = os.pread(self.file(shard).descriptor, length, offset)
+            file = self.file(shard)  # held, so that nobody closes it meanwhile
+            record = os.pread(file.descriptor, length, offset)
         except OSError as error:
             raise self.diagnose(shard, row, column) from error
         if len(record) != length or crc32(record) != crc:
@@ -240,13 +242,21 @@ class ShardSet:
         with self._lock:
             self._files.clear()
 
+    def again(self) -> ShardSet:
+        """The same split, verified as it is, with open files of its own: closing one leaves the other's open."""
+        other = copy.copy(self)
+        other._files, other._tried_again = {}, set()
+        other._renewing, other._lock = threading.Lock(), threading.Lock()
+        return other
+
     def diagnose(self, shard: int, row: int, column: str) -> ShardError:
         """Read a record that failed its checks once more; returns the error that says what is wrong with it."""
         entry = self.indexes[shard][column][row]
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
         length = BLOCK + size + padding(size)
         try:
-            record = os.pread(self.file(shard).descriptor, length, offset)
+            file = self.file(shard)  # held, so that nobody closes it meanwhile
+            record = os.pread(file.descriptor, length, offset)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError)
             return self.fault(shard, row, column, "the tar is gone" if gone else f"cannot be read: {error.strerror}")

@@ -27,6 +27,9 @@ class Stream(Protocol):
     def __next__(self) -> Loaded:
         """The next one."""
 
+    def halt(self) -> None:
+        """Wait for nothing from afar any more: whoever takes the next one gets it or an error, soon."""
+
     def close(self) -> None:
         """End."""
 
@@ -67,6 +70,7 @@ class Staged(Iterator[Loaded]):
         """Take no more batches, and end the stream."""
         self._ended = True
         self._room.release()
+        self.stream.halt()
         self._thread.join()
         self.stream.close()
 
@@ -86,9 +90,14 @@ class Staged(Iterator[Loaded]):
         with torch.cuda.stream(self._side):
             columns = {
                 name: value.contiguous().pin_memory().to(self.device, non_blocking=True)
-                if isinstance(value, Tensor) and value.device != self.device
+                if isinstance(value, Tensor) and not same_device(value.device, self.device)
                 else value
                 for name, value in loaded.columns.items()
             }
             copied = self._side.record_event()
         return dataclasses.replace(loaded, columns=columns, numbers=loaded.numbers.pin_memory()), copied
+
+
+def same_device(one: torch.device, other: torch.device) -> bool:
+    """Whether both name one device; without an index, a device is any of its type (`cuda` is `cuda:0` of one GPU)."""
+    return one.type == other.type and (one.index == other.index or one.index is None or other.index is None)

@@ -101,6 +101,9 @@ class Streamed(Iterator[Loaded]):
             raise loaded
         return loaded
 
+    def halt(self) -> None:
+        """Nothing here waits for what is afar."""
+
     def close(self) -> None:
         """Stop reading ahead and wait for the thread to end."""
         self._ended = True

@@ -70,7 +70,13 @@ class Card:
 
     @classmethod
     def of_body(cls, body: Mapping[str, Any]) -> Card:
-        """Of plain JSON. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+        """Of plain JSON.
+
+        Raises `UserError` for one of a newer version; `ValueError`, `KeyError`, `TypeError` or `AttributeError` for
+        what is none.
+        """
+        if body["format"] != FORMAT:
+            raise UserError("a card of a newer version: update waterscape")
         rest = {name: value for name, value in body.items() if name != "format"}
         return cls(**{**rest, "figures": tuple(Figure(**figure) for figure in body["figures"])})
 
@@ -82,15 +88,12 @@ class Card:
     def load(cls, path: Path) -> Card:
         """Read one. Raises `UserError` where it is none, or one of a newer version."""
         try:
-            body = json.loads(path.read_text())
-            if body["format"] != FORMAT:
-                raise UserError(f"{path} is a card of a newer version: update waterscape")
-            return cls.of_body(body)
+            return cls.of_body(json.loads(path.read_text()))
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}): `waterscape evaluate` writes cards") from error
+        except UserError as error:
+            raise UserError(f"{path} is {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, UserError):
-                raise
             raise UserError(f"{path} is no metric card: `waterscape evaluate` writes them") from error
 
 

@@ -123,16 +123,21 @@ class CollapseWatch:
     def _accuracy(self, learner: Learner) -> dict[str, float]:
         """The discriminator's, where its phase tells it, on training samples; running statistics stay as they were."""
         assert self._phase is not None
-        batch = learner.batch(self._stored)
-        numbers = torch.arange(len(next(iter(batch.values()))), device=learner.processes.device)
-        draw = Draw(self.seed, numbers, learner.dtype)
+        stored, total = self._stored, len(next(iter(self._stored.values())))
         buffers = [buffer for network in learner.networks.values() for buffer in network.buffers()]
         before = [buffer.clone() for buffer in buffers]
-        with torch.no_grad():
-            found = self._phase.loss(learner.called, batch, draw)
-            for buffer, old in zip(buffers, before, strict=True):
-                buffer.copy_(old)
-        return {ACCURACY: float(found["accuracy"])} if "accuracy" in found else {}
+        right = 0.0
+        for rows in torch.arange(total).tensor_split(-(-total // (learner.run.micro_batch or SAMPLES))):
+            batch = learner.batch({column: values[rows] for column, values in stored.items()})
+            draw = Draw(self.seed, rows.to(learner.processes.device), learner.dtype)
+            with torch.no_grad():
+                found = self._phase.loss(learner.called, batch, draw)
+                for buffer, old in zip(buffers, before, strict=True):
+                    buffer.copy_(old)
+            if "accuracy" not in found:
+                return {}
+            right += float(found["accuracy"]) * len(rows)
+        return {ACCURACY: right / total}
 
     def _effects(self, networks: Networks, kinds: Tensor, dtype: torch.dtype) -> Tensor:
         numbers = torch.arange(2 * EXCHANGED, device=kinds.device)
@@ -141,14 +146,16 @@ class CollapseWatch:
 
     @cached_property
     def _stored(self) -> dict[str, Tensor]:
-        """The first training samples, without those that are damaged: whether they may be is for the run to say."""
+        """The first training samples that are whole: whether others may be damaged is for the run to say."""
         entries = self.recipe.inputs().values()
         columns = list({entry.column for entry in entries})
         sizes = {entry.column: entry.picture for entry in entries if entry.picture}
         read = []
-        for number in range(min(SAMPLES, len(self.training))):
+        for number in range(len(self.training)):
             with contextlib.suppress(ShardError):
                 read.append(read_stacked(self.training, [number], columns, sizes))
+            if len(read) == SAMPLES:
+                break
         self.training.close()  # held open, its tars could not be evicted from a cache
         if len(read) < 2:
             raise UserError(

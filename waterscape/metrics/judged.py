@@ -54,6 +54,8 @@ def embedding(recipe: Recipe, networks: Networks, samples: Samples, at_most: int
     Returns:
         N 2, the two directions in which they differ most (PCA).
     """
+    if not len(samples) or at_most == 0:
+        return np.zeros((0, 2))
     see = recipe.embed if recipe.can("embed") else recipe.encode
     with torch.no_grad():
         rows = [see(networks, batch).double().cpu().numpy() for batch in batches(recipe.inputs(), samples, at_most)]

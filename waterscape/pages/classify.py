@@ -25,6 +25,7 @@ from waterscape.metrics.drawn import table as table_of_agreements
 from waterscape.metrics.judged import embedding, judge
 from waterscape.metrics.morphology import COLUMNS
 from waterscape.models import Trained
+from waterscape.pages.samples import checked_finite
 from waterscape.pages.seen import draw_examples, draw_seen
 from waterscape.pages.verdicts import draw_verdicts, table
 from waterscape.recipe import Input
@@ -172,15 +173,16 @@ def _called(trained: Trained, entry: Input, files: Sequence[Path]) -> Iterator[C
 def judged(trained: Trained, stored: np.ndarray) -> tuple[torch.Tensor, np.ndarray, dict[str, float]]:
     """One picture as the shards would hold it: what the model sees of it (1 C H W), probabilities, numbers it tells.
 
-    One at a time, so that what a picture is called does not depend on others.
+    One at a time, so that what a picture is called does not depend on others. Raises `UserError`: they are not finite.
     """
     name = trained.recipe.pictured()
     numbers = trained.recipe.inputs()[name].numbers(torch.from_numpy(stored.copy())[None], torch.float32)
     with torch.no_grad():
-        probabilities = trained.recipe.classify(trained.networks, {name: numbers})[0].double().numpy()
+        probabilities = checked_finite(trained, trained.recipe.classify(trained.networks, {name: numbers})[0])
         can = trained.recipe.can("describe")
         numbers_of = trained.recipe.describe(trained.networks, {name: numbers}) if can else {}
-    return numbers, probabilities, {name: round(float(value[0]), 4) for name, value in numbers_of.items()}
+    described = {name: round(float(checked_finite(trained, value)[0]), 4) for name, value in numbers_of.items()}
+    return numbers, probabilities.double().numpy(), described
 
 
 def _done(found: Called) -> str:

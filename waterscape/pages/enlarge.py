@@ -23,7 +23,7 @@ from waterscape.metrics.enlargement import bicubic
 from waterscape.models import Trained
 from waterscape.nn.conserving import whole_percent
 from waterscape.nn.windows import in_windows
-from waterscape.pages.samples import marks
+from waterscape.pages.samples import checked_finite, marks
 from waterscape.sheet import save_png, sheet
 from waterscape.sources import occurrence
 
@@ -119,12 +119,15 @@ def enlarge_samples(enlarger: Trained, out: Path) -> list[Path]:
 
 
 def enlarged(trained: Trained, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A tile of any size (H W, percent) in finer pixels (fH fW, percent); their means over blocks are the tile."""
+    """A tile of any size (H W, percent) in finer pixels (fH fW, percent); their means over blocks are the tile.
+
+    Raises `UserError` where the network's output is not finite.
+    """
     entry = dataclasses.replace(trained.recipe.inputs()["low"], shape=(1, *low.shape), range=(0.0, 1.0))
     with torch.no_grad():
         numbers = entry.numbers(torch.from_numpy(low.copy())[None], torch.float32)
         high = in_windows(lambda window: trained.recipe.enlarge(trained.networks, window), numbers)
-    return whole_percent(high[0, 0].numpy(), low)
+    return whole_percent(checked_finite(trained, high)[0, 0].numpy(), low)
 
 
 def _save_geotiff(path: Path, high: NDArray[np.uint8], tile: occurrence.Tile, facts: dict[str, Any]) -> None:

@@ -72,6 +72,8 @@ def set_facts(manifest: Manifest) -> dict[str, Any]:
     for shard in manifest.shards:
         samples[shard.split] = samples.get(shard.split, 0) + shard.samples
     kept: dict[str, Any] = {name: facts[name] for name in KEPT if name in facts}
+    if not isinstance(kept.get("licences", {}), dict):
+        del kept["licences"]  # a manifest may say anything; pictures counted by licence are what is read of it
     return {"name": manifest.name, "samples": samples, **kept}
 
 
@@ -136,7 +138,8 @@ def _data(facts: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[tuple[s
         yield "source", str(data["source"])
     licence = data.get("licence")
     yield "licence", str(licence) if licence and licence != "not stated" else NOT_STATED
-    for told, count in (data.get("licences") or {}).items():
+    licences = data.get("licences")
+    for told, count in licences.items() if isinstance(licences, dict) else ():
         yield "of single pictures", f"{told}: {count}"
     for start, what in facts.get("starts", {}).items():
         theirs = what.get("set") or {}

@@ -120,8 +120,10 @@ def predict_raster(trained: Trained, options: PredictRaster) -> int:
     scene = open_scene(options.scene, stated, options.scale, options.offset)
     _check_scene(scene, trained.facts.get("tiles") or {}, options, targets)
     facts = {name: str(fact) for name, fact in marks(trained).items() if name != "synthetic"}
-    if trained.facts.get("synthetic") or scene.tags.get("synthetic"):
+    if scene.tags.get("synthetic"):
         facts["synthetic"] = "true"
+    if (trained.facts.get("set") or {}).get("synthetic"):
+        facts["trained_on_synthetic"] = "true"
     targets.mask.parent.mkdir(parents=True, exist_ok=True)
     _check_space(scene, targets.mask)
     threads = options.threads or os.cpu_count() or 1

@@ -13,6 +13,7 @@ import torch
 import tyro
 
 from waterscape.durable import replacing, write_text
+from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.recipe import Input
 from waterscape.sheet import save_png, sheet
@@ -79,6 +80,13 @@ def marks(trained: Trained) -> dict[str, Any]:
         "checkpoint": trained.checkpoint,
         "checkpoint_sha256": trained.sha256,
     }
+
+
+def checked_finite(trained: Trained, made: torch.Tensor) -> torch.Tensor:
+    """What networks made. Raises `UserError` where it holds what is no number, as after a training gone astray."""
+    if not made.isfinite().all():
+        raise UserError(f"the output of {trained.run} is not finite: take another checkpoint (--which best) or run")
+    return made
 
 
 def _compute(trained: Trained, processes: Processes, kinds: torch.Tensor, seed: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from PIL import Image
 from waterscape.data.pictures import decode_picture
 from waterscape.errors import UserError
 from waterscape.models import Trained
+from waterscape.pages.samples import checked_finite
 from waterscape.recipe import Input
 from waterscape.sources.photo_file import GREY, Photo, as_jpeg, decode
 from waterscape.sources.place import locate
@@ -92,29 +93,33 @@ def stored_tile(photo: Photo, usual: Mapping[str, Any], metres_per_pixel: float 
 
 
 def _scale(content: bytes) -> float | None:
-    """Metres per pixel of a GeoTIFF that has a place; None of any other picture."""
+    """Metres per pixel of a GeoTIFF that has a place; None of any other picture. Raises `UserError`: it is no place."""
     if content[:2] not in (b"II", b"MM"):
         return None
     from rasterio import MemoryFile
-    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with MemoryFile(content) as memory, memory.open(driver="GTiff") as dataset:
-            if dataset.crs is None:
-                return None
-            place = locate(dataset.crs.to_string(), dataset.transform, dataset.width, dataset.height)
+        try:
+            with MemoryFile(content) as memory, memory.open(driver="GTiff") as dataset:
+                if dataset.crs is None:
+                    return None
+                place = locate(dataset.crs.to_string(), dataset.transform, dataset.width, dataset.height)
+        except (ValueError, RuntimeError, RasterioError) as error:  # RuntimeError: pyproj's own
+            why = " ".join(str(error).split())[:100]
+            raise UserError(f"its place cannot be read ({why}): give it a CRS of the Earth, or none") from error
     return sum(place.metres_per_pixel) / 2
 
 
 @torch.no_grad()
 def predicted(trained: Trained, tile: Tile) -> Prediction:
-    """One tile by itself, so that what is predicted does not depend on others."""
+    """One tile by itself, so that what is predicted does not depend on others. Raises `UserError`: not finite."""
     name = trained.recipe.pictured()
     entry: Input = trained.recipe.inputs()[name]
     assert entry.picture is not None
     stored = decode_picture(tile.stored, entry.picture)  # as training reads it
     batch = {name: entry.numbers(torch.from_numpy(stored.copy())[None], torch.float32)}
-    numbers = trained.recipe.encode(trained.networks, batch)
-    landscape = trained.recipe.decode(trained.networks, numbers)
+    numbers = checked_finite(trained, trained.recipe.encode(trained.networks, batch))
+    landscape = checked_finite(trained, trained.recipe.decode(trained.networks, numbers))
     return Prediction(tile.name, stored / 255, numbers[0], as_array(landscape)[0])

@@ -100,12 +100,15 @@ class Anatomy:
             torch.cuda.synchronize(self.device)
         return Seconds(time.perf_counter(), time.process_time())
 
-    def medians(self) -> dict[str, Seconds]:
-        """Of each part that there was, in the order of `PARTS`."""
+    def usual(self, period: int = 1) -> dict[str, Seconds]:
+        """Of each part that there was, in the order of `PARTS`: a step's, where phases come once in `period` steps.
+
+        It is the mean over a period of the medians of the steps at the same place in it. Their number is a multiple.
+        """
         found = {}
         for part in PARTS:
             taken = torch.tensor([step.get(part, Seconds(0, 0)) for step in self.steps], dtype=torch.float64)
-            wall, processor = taken.quantile(0.5, dim=0).tolist()
+            wall, processor = taken.view(-1, period, 2).quantile(0.5, dim=0).mean(0).tolist()
             if wall:
                 found[part] = Seconds(wall, processor)
         return found

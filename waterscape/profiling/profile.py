@@ -5,10 +5,13 @@ And, with `--ways`, what each way to a faster step is worth here, with and witho
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +50,7 @@ class Profile:
     out: Path | None = None
     """Where table, picture and trace go. Left out: profiles/MODEL-PRESET."""
     steps: int = 20
-    """How many steps are measured."""
+    """How many steps are measured, at least: whole rounds of the phases that come once in several steps."""
     ways: bool = False
     """Measure each way to a faster step too, with and without it."""
     threads: int | None = None
@@ -69,21 +72,19 @@ def profile(model: str, preset: str, arguments: Sequence[str]) -> int:
         recipe, run = read_options(model, preset, ["--out", str(scratch / "run"), *words])
         run.check()
         join_tasks(run.processes)
-        if wanted.threads:
-            torch.set_num_threads(wanted.threads)
         processes = Processes(run.processes, run.precision, scratch)
+        if wanted.ways and processes.world > 1:
+            raise UserError("--ways are measured in one process: start it without a launcher")
         data = wanted.data or made_data(recipe, run, scratch, processes)
         run = dataclasses.replace(run, data=data)
         if processes.first:
             out.mkdir(parents=True, exist_ok=True)
-        found = measure(recipe, run, processes, scratch, out, wanted.steps)
-        rows = []
-        if wanted.ways and processes.world == 1:
-            for row in measure_ways(recipe, run, processes, scratch / "ways"):
+        with threads(wanted.threads):
+            found = measure(recipe, run, processes, scratch, out, wanted.steps)
+            rows = []
+            for row in measure_ways(recipe, run, processes, scratch / "ways") if wanted.ways else ():
                 rows.append(row)
                 print(way_line(row), flush=True)
-        elif wanted.ways:
-            raise UserError("--ways are measured in one process: start it without a launcher")
         if processes.first:
             facts = {"model": model, "preset": preset, "synthetic data": wanted.data is None, **found, "ways": rows}
             write_text(out / "profile.json", json.dumps(facts, indent=1, default=_plain) + "\n")
@@ -97,6 +98,17 @@ def profile(model: str, preset: str, arguments: Sequence[str]) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch within the block; None: as many as it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> str:
     """A synthetic set with the columns that a recipe reads, made by the first process."""
     place = Path(processes.broadcast(str(scratch / "made")))
@@ -108,6 +120,8 @@ def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> 
 
 def measure(recipe: Recipe, run: Run, processes: Processes, scratch: Path, out: Path, steps: int) -> dict[str, Any]:
     """The anatomy over so many steps, the work of one step and its least time, and a trace of a few."""
+    period = math.lcm(*(phase.every for phase in recipe.phases()))
+    steps = math.ceil(steps / period) * period
     rates = measure_rates(processes.device, torch.bfloat16 if run.precision == "bfloat16" else torch.float32)
     with Stepper(recipe, run, processes, scratch / "run") as stepper:
         for _ in range(WARM):
@@ -119,20 +133,21 @@ def measure(recipe: Recipe, run: Run, processes: Processes, scratch: Path, out: 
                 anatomy.end_step()
         counting = Counting(rates)
         with hearing(counting.tell), counting:
-            stepper.step()
+            for _ in range(period):
+                stepper.step()
         trace = out if processes.first else scratch
         write_trace(stepper.step, TRACED, trace / "trace.json.gz")
         parameters = {name: sum(p.numel() for p in n.parameters()) for name, n in stepper.learner.networks.items()}
     alone = processes.device.type == "cpu" and torch.get_num_threads() == 1
-    parts = parts_of(anatomy.medians(), counting.parts, alone=alone)
+    work = {name: done.share(period) for name, done in counting.parts.items()}
+    parts = parts_of(anatomy.usual(period), work, alone=alone)
     whole = sum(part.wall for part in parts)
-    on = "" if processes.world == 1 else f"{processes.world} processes, each on "
-    threads = torch.get_num_threads()
-    on += f"{threads} thread{'s' * (threads > 1)}"
-    if processes.device.type == "cuda":
-        on = on.rpartition(",")[0] + torch.cuda.get_device_name()
+    count = torch.get_num_threads()
+    cuda = processes.device.type == "cuda"
+    on = torch.cuda.get_device_name() if cuda else f"{count} thread{'s' * (count > 1)}"
+    several = "" if processes.world == 1 else f"{processes.world} processes, each on "
     return {
-        "what": f"batch of {run.batch} on {on}, {run.precision}",
+        "what": f"batch of {run.batch} on {several}{on}, {run.precision}",
         "steps": steps,
         "images_per_second": run.batch / whole,
         "parts": parts,
@@ -162,6 +177,8 @@ def _plain(value: Any) -> Any:
 def profile_all(arguments: Sequence[str]) -> int:
     """Every model's recommended preset, one after another, each in a directory of its own."""
     wanted, _ = parse_some(Profile, arguments, "waterscape profile all")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("profile all takes one process: profile models one by one under a launcher")
     place = wanted.out or Path("profiles")
     for model in models.names():
         recipe = models.presets(model)[models.DEFAULT_PRESET]

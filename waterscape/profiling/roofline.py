@@ -81,6 +81,10 @@ class Work:
     bytes: float = 0.0
     least: float = 0.0
 
+    def share(self, steps: int) -> Work:
+        """Of one step, where this is the work of so many."""
+        return Work(round(self.operations / steps), self.flops / steps, self.bytes / steps, self.least / steps)
+
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operation within the block, forward and backward, for the part of the step that was last told."""

@@ -18,7 +18,7 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
     lines = [
         f"# A step of {title}",
         "",
-        f"{facts['what']}; medians of {facts['steps']} steps"
+        f"{facts['what']}; medians over {facts['steps']} steps"
         + (", on a SYNTHETIC set made for this" if facts["synthetic data"] else "")
         + f". {facts['images_per_second']:.3g} images a second.",
         "",

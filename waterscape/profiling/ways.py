@@ -85,7 +85,7 @@ def measure_ways(recipe: Recipe, run: Run, processes: Processes, place: Path) ->
 def _measure(way: Way, recipe: Recipe, run: Run, processes: Processes, place: Path) -> Row:
     altered = dataclasses.replace(run, **way.options)
     with contextlib.ExitStack() as stack:
-        with _in_precision(altered, run, processes) as here:
+        with in_precision(altered, run, processes) as here:
             taken = stack.enter_context(Stepper(recipe, altered, here, place / "with"))
         left = stack.enter_context(Stepper(recipe, run, processes, place / "without", way.taken_away))
         first = []
@@ -129,7 +129,7 @@ def _apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
 
 
 @contextlib.contextmanager
-def _in_precision(altered: Run, run: Run, processes: Processes) -> Iterator[Processes]:
+def in_precision(altered: Run, run: Run, processes: Processes) -> Iterator[Processes]:
     """This process in another run's precision, while networks are prepared: accelerate knows one a process."""
     if altered.precision == run.precision:
         yield processes

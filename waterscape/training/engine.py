@@ -54,8 +54,8 @@ def train(
         ShardError: a shard that is not as its index says, with shard and sample.
     """
     run, processes = learner.run, learner.processes
-    resume(learner)
-    records = Records(learner, name, owner=owner)
+    unseen = [watcher.name for watcher in watchers] if resume(learner) else []
+    records = Records(learner, name, owner=owner, unseen=unseen)
     council = Council(records, request or Request())
     stream = stream_of(learner, samples)
     with contextlib.closing(stream), contextlib.closing(records):
@@ -64,8 +64,8 @@ def train(
             records.look([watcher for watcher in watchers if not watcher.steers])
             records.is_best()
         else:
-            missed = [watcher for watcher in watchers if watcher.steers and _due(learner, watcher.every)]
-            if _heed(records, records.look(records.not_looked(missed))):
+            missed = [w for w in watchers if w.steers and w.name in unseen and _due(learner, w.every)]
+            if _heed(records, records.look(missed)):
                 records.save()
         leaving = ""
         while learner.images < run.images:
@@ -78,7 +78,7 @@ def train(
 
             done, leaving = learner.images >= run.images, council.meet()
             if leaving and not done:
-                records.save()  # and no picture before it: who asks to stop does not wait for long
+                records.save(unseen=True)  # and no picture before it: who asks to stop does not wait for long
                 break
             if done or learner.steps == 1 or _due(learner, run.report_every):
                 records.report()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,19 @@ EVENTS = "events.jsonl"
 class Events:
     """The run's events: one JSON object a line, each with `event` and `images`."""
 
-    def __init__(self, out: Path, images: int) -> None:
-        """Cut what is there back to a checkpoint of so many images; 0: there is none, and starts alone are kept."""
+    def __init__(self, out: Path, images: int, undone: Collection[str] = ()) -> None:
+        """Cut what is there back to a checkpoint of so many images; 0: there is none, and starts alone are kept.
+
+        `undone`: names of events that happened after that checkpoint, though at as many images.
+        """
         self.path = out / EVENTS
         if self.path.exists():
             kept = [
                 line
                 for line, event in _lines(self.path)
-                if event["images"] <= images and (images or event["event"] == "start")
+                if event["images"] <= images
+                and (images or event["event"] == "start")
+                and not (event["images"] == images and event["event"] in undone)
             ]
             write_text(self.path, "".join(kept))
         self.file = Lines(self.path)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from waterscape.data.batches import Loaded
 from waterscape.errors import UserError
-from waterscape.training.events import Events, Ledger, Watch, read_events
+from waterscape.training.events import Events, Ledger, Watch
 from waterscape.training.exhibit import Exhibit
 from waterscape.training.learner import Learner
 from waterscape.training.owner import OutdatedError, Owner
@@ -25,14 +25,25 @@ from waterscape.training.writer import NotFiniteError, Writer, core_is_free
 
 
 class Records:
-    """A run's records, cut back to where it stands. `saved` is the number of images of the newest checkpoint."""
+    """A run's records, cut back to where it stands. `saved` is the number of images of the newest checkpoint.
 
-    def __init__(self, learner: Learner, name: str, *, owner: Owner | None = None, quiet: bool = False) -> None:
+    `unseen`: names of watchers that have not seen the run as it stands, whatever a start before has written of it.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        name: str,
+        *,
+        owner: Owner | None = None,
+        quiet: bool = False,
+        unseen: Sequence[str] = (),
+    ) -> None:
         run, processes = learner.run, learner.processes
         self.learner, self.name, self.out, self.processes = learner, name, run.out, processes
         self.events, self.writer = None, None
         if processes.first:
-            self.events = Events(run.out, learner.images)
+            self.events = Events(run.out, learner.images, undone=(*unseen, "rollback") if unseen else ())
             Ledger.cut(run.out, learner.images)
             self.events.write("start", learner.images, processes=processes.world, threads=torch.get_num_threads())
             self.writer = self._writer(owner)
@@ -153,14 +164,6 @@ class Records:
             self._measured(seen.figures)
         return seen
 
-    def not_looked(self, watchers: Sequence[Watcher]) -> list[Watcher]:
-        """Those that have not seen the run as it stands: it was stopped before they could."""
-        if not watchers:
-            return []
-        now = {event["event"] for event in read_events(self.out) if event["images"] == self.learner.images}
-        missing = self.processes.broadcast([watcher.name not in now for watcher in watchers])
-        return [watcher for watcher, missed in zip(watchers, missing, strict=True) if missed]
-
     def call_good(self) -> None:
         """The networks as they are now are worth going back to; their checkpoint says so, though it stands already."""
         self.good_at, self.saved = self.learner.images, -1
@@ -211,8 +214,11 @@ class Records:
         self.processes.agree(problem, f"--best {keeping.best} names no figure of this run")
         return bool(self.processes.broadcast(better))
 
-    def save(self) -> None:
-        """Write a checkpoint of all that must survive; every process's ledger is on disk before it appears."""
+    def save(self, *, unseen: bool = False) -> None:
+        """Write a checkpoint of all that must survive; every process's ledger is on disk before it appears.
+
+        `unseen`: no watcher has looked yet at the run as it stands.
+        """
         learner, run = self.learner, self.learner.run
         if self.saved == learner.images:
             return
@@ -226,6 +232,7 @@ class Records:
                     "figures": self.figures if self.figures_at == learner.images else {},
                     "milestone": run.keeping.is_milestone(learner.images, learner.images - run.batch),
                     "good": self.good_at == learner.images,
+                    "unseen": unseen,
                 }
                 self.writer.save(learner.tensors(), {**learner.progress(), **facts})
         self.saved = learner.images

@@ -61,7 +61,8 @@ class Run:
     compile: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME of a network that torch.compile makes faster, or all; repeat it for each."""
     cache: Cache = _free("none")
-    """Read the whole split once and keep it in memory: of the host, or of the device."""
+    """Read the whole split once and keep it in memory: of the host, or of the device. Each process keeps all of it;
+    being asked to stop is heeded once it is read."""
     ahead: Literal["auto", "yes", "no"] = _free("auto")
     """Copy the next batches to the device while it computes, through pinned memory. auto: on a GPU."""
     processes: int | None = _free(None)

@@ -21,14 +21,17 @@ LEAST_RATE = 1 / 64
 """Share of the full learning rates below which going back is of no more use."""
 
 
-def resume(learner: Learner) -> None:
+def resume(learner: Learner) -> bool:
     """Load the newest whole checkpoint: the first process checks and chooses, every process loads that one or all stop.
 
     Nodes may see different directories, so each process verifies for itself that it holds the chosen one.
+
+    Returns whether it was written before any watcher looked: whatever one saw there since, nothing of it was kept.
     """
     directory, processes = learner.run.out / "checkpoints", learner.processes
     found = checkpoint.newest(directory) if processes.first else None
     _together(learner, found, learner.load, "cannot resume from")
+    return bool(processes.broadcast(found is not None and bool(found.state.get("unseen"))))
 
 
 def roll_back(records: Records, reason: str) -> bool:

@@ -60,7 +60,9 @@ def explore(options: Explore) -> int:
         raise UserError("--source is for a map, which wants a satellite_encoder's run: name one, or leave it out")
     places = Places(options.data) if options.data else None
     if not options.source:
-        _serve(Studio(runs, places, None, options.metres_per_pixel), options)
+        studio = Studio(runs, places, None, options.metres_per_pixel)
+        studio.connect()
+        _serve(studio, options)
         return 0
     with Ground(options.source) as ground:
         studio = Studio(runs, places, ground, options.metres_per_pixel)

@@ -124,11 +124,13 @@ class Places:
                         if place:
                             found.append((split, number))
                             degrees.append(place)
-        except (ValueError, OSError) as error:
-            self.trouble = f"the places could not be looked up: {' '.join(str(error).split())}"
-        self._found, self._degrees = found, np.array(degrees, float).reshape(-1, 2)
-        self._vectors = unit_vectors(self._degrees[:, 1], self._degrees[:, 0])
-        self._ready.set()
+        except Exception as error:  # nobody else would hear of it, and the page would wait for ever
+            why = " ".join(str(error).split()) or type(error).__name__
+            self.trouble = f"the places could not be looked up: {why}"
+        finally:
+            self._found, self._degrees = found, np.array(degrees, float).reshape(-1, 2)
+            self._vectors = unit_vectors(self._degrees[:, 1], self._degrees[:, 0])
+            self._ready.set()
 
 
 def _place(samples: ShardSet, number: int) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files as resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from waterscape.data.shard import ShardError
 from waterscape.errors import UserError
 from waterscape.pages.serving import GONE, files
+from waterscape.sources.photo_file import PhotoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,27 +24,29 @@ if TYPE_CHECKING:
     from waterscape.pages.explore.studio import Studio
 
 Answer = dict[str, Any]
+Made = TypeVar("Made")
 
 
 def routes(studio: Studio) -> list[BaseRoute]:
-    """What `waterscape.pages.serving.serve` serves. One thing is computed at a time, all else waits its turn."""
-    turns = CapacityLimiter(1)
+    """What `waterscape.pages.serving.serve` serves.
+
+    One thing is computed at a time, one tile fetched and one view drawn: a slow map service holds up nothing else, and
+    no crowd of requests takes all threads.
+    """
+    computed, fetched, viewed = (CapacityLimiter(1) for _ in range(3))
 
     async def made(request: Request, make: Callable[[], Answer]) -> Response:
-        """An answer, unless whoever wanted it has moved the slider on when its turn comes."""
-        async with turns:
-            if await request.is_disconnected():
-                return Response(status_code=GONE)
-            return JSONResponse(await run_in_threadpool(_made, make))
+        return JSONResponse(await _in_turn(request, computed, make))
 
-    async def about(request: Request) -> Response:
-        return await made(request, studio.about)
+    def about(_: Request) -> Response:
+        return JSONResponse(studio.about())
 
     def places(_: Request) -> Response:
         return JSONResponse(studio.places.map() if studio.places else {"ready": True, "count": 0})
 
     async def ground(request: Request) -> Response:
-        if studio.ground is None:
+        mosaic = studio.ground
+        if mosaic is None:
             raise HTTPException(404, "there is no mosaic")
         asked = request.query_params
         try:
@@ -51,7 +54,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
             width, height = (int(asked.get(word, "")) for word in ("width", "height"))
         except ValueError as error:
             raise UserError("west, south, east, north, width and height are numbers") from error
-        view = await run_in_threadpool(studio.ground.view, (west, south, east, north), width, height)
+        view = await _in_turn(request, viewed, lambda: mosaic.view((west, south, east, north), width, height))
         return Response(view, media_type="image/png")
 
     async def slide(request: Request) -> Response:
@@ -83,7 +86,8 @@ def routes(studio: Studio) -> list[BaseRoute]:
         number = request.path_params["run"]
         match _object(await request.body()):
             case {"latitude": int() | float() as latitude, "longitude": int() | float() as longitude}:
-                return await made(request, lambda: studio.landscape_at(number, latitude, longitude))
+                there = await _in_turn(request, fetched, lambda: studio.tile_at(number, latitude, longitude))
+                return await made(request, lambda: studio.landscape_at(number, there))
         raise UserError("a latitude and a longitude in degrees are wanted")
 
     asked = ["POST"]
@@ -102,10 +106,18 @@ def routes(studio: Studio) -> list[BaseRoute]:
     ]
 
 
-def _made(make: Callable[[], Answer]) -> Answer:
+async def _in_turn(request: Request, turns: CapacityLimiter, make: Callable[[], Made]) -> Made:
+    """What `make` returns, unless whoever wanted it has moved on when its turn comes."""
+    async with turns:
+        if await request.is_disconnected():
+            raise HTTPException(GONE, "nobody waits for it any more")
+        return await run_in_threadpool(_made, make)
+
+
+def _made(make: Callable[[], Made]) -> Made:
     try:
         return make()
-    except ShardError as error:
+    except (ShardError, PhotoError) as error:
         raise HTTPException(422, f"the set is damaged: {error}") from error
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from waterscape.errors import UserError
+from waterscape.pages.samples import checked_finite
 from waterscape.randomness import Draw, hash64
 from waterscape.training.exhibit import as_array
 from waterscape.training.sampling import AT_ONCE
@@ -103,10 +104,12 @@ class Sliders:
     def _made(self, numbers: Tensor, kind: int) -> Tensor:
         networks = self.trained.networks
         parts = torch.split(numbers, AT_ONCE)
-        if not self.recipe.can("generate"):
-            return torch.cat([self.recipe.decode(networks, part) for part in parts])
-        kinds = [torch.full((len(part),), kind) for part in parts]
-        return torch.cat([self.recipe.generate(networks, *both) for both in zip(parts, kinds, strict=True)])
+        if self.recipe.can("generate"):
+            kinds = [torch.full((len(part),), kind) for part in parts]
+            made = [self.recipe.generate(networks, *both) for both in zip(parts, kinds, strict=True)]
+        else:
+            made = [self.recipe.decode(networks, part) for part in parts]
+        return checked_finite(self.trained, torch.cat(made))
 
     def _drawn(self, sample: int | None) -> Tensor:
         if sample is None:

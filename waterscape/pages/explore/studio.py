@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from waterscape.pages.explore import uploads
 from waterscape.pages.explore.sliders import STEPS, Sliders
 from waterscape.pages.review.pictures import small_jpeg
 from waterscape.pages.samples import marks
-from waterscape.pages.tile_landscape import Tile, predicted, stored_tile
+from waterscape.pages.tile_landscape import SCALES_AGREE, Tile, predicted, stored_tile
 from waterscape.sheet import coloured, palette, png
 from waterscape.sources.photo_file import decode
 from waterscape.training.exhibit import as_array
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from waterscape.data.manifest import Manifest
     from waterscape.models import Trained
     from waterscape.pages.explore.ground import Ground
     from waterscape.pages.explore.places import Pair, Places
@@ -40,8 +43,22 @@ PATIENCE_SECONDS = 1  # that a landscape waits for the set's places, where it ca
 SHARPNESS = 4  # decimals of a probability
 
 
+@dataclass(frozen=True)
+class PlacedTile:
+    """The tile of a place as JPEG, whose it is, where, and the set's sample near it."""
+
+    tile: bytes
+    whose: str
+    latitude: float
+    longitude: float
+    pair: Pair | None
+
+
 class Studio:
-    """Everything that the page can be asked to make. Safe to use from one thread at a time."""
+    """Everything that the page can be asked to make. Safe to use from one thread at a time.
+
+    `about` and `tile_at`, which compute nothing, may go on beside it, the latter in one thread.
+    """
 
     def __init__(
         self,
@@ -105,10 +122,12 @@ class Studio:
         }
 
     def connect(self) -> None:
-        """See that the ground can be asked for an encoder's tiles, before anybody does. Raises `UserError`."""
+        """See that an encoder's tiles are to be had, before anybody asks for one. Raises `UserError`."""
         for number in self.encoders:
             if self.ground:
                 self.ground.connect(*self._scale(number))
+            elif self.places:
+                self._check_set(number, self.places.manifest)
 
     def slide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The picture at places on the sliders; without places: where a sample, or the middle, stands, and its own."""
@@ -176,12 +195,11 @@ class Studio:
     def landscape_of(self, number: int, content: bytes) -> dict[str, Any]:
         """What an observer would see in the middle of an uploaded tile."""
         run = self._run(number, self.encoders)
-        usual = {"pixels": None, "metres_per_pixel": None} | self._tiles(number)
-        return self._landscape(run, stored_tile(uploads.photo(content), usual), "an uploaded tile")
+        return self._landscape(run, stored_tile(uploads.photo(content), self._tiles(number)), "an uploaded tile")
 
-    def landscape_at(self, number: int, latitude: float, longitude: float) -> dict[str, Any]:
-        """What an observer would see at a place, by the tile of the given source, or of the set's nearest sample."""
-        run = self._run(number, self.encoders)
+    def tile_at(self, number: int, latitude: float, longitude: float) -> PlacedTile:
+        """A place's tile for an encoder, of the given source, or of the set's nearest sample. It may take its time."""
+        self._run(number, self.encoders)
         if not (abs(latitude) <= 90 and abs(longitude) <= 180):
             raise UserError("latitude from -90 to 90 and longitude from -180 to 180 degrees are wanted")
         if self.ground:
@@ -189,19 +207,25 @@ class Studio:
             tile, whose = self.ground.tile(latitude, longitude, pixels, metres)
             known = self.places if self.places and self.places.wait(PATIENCE_SECONDS) else None
             pair = known.nearest(latitude, longitude, min(pixels) * metres / 2) if known else None
-        else:
-            pair = self.places.nearest(latitude, longitude, math.inf, tile=True) if self.places else None
-            if pair is None or pair.tile is None:
-                raise UserError("no tile is at hand: start with --source, or --data of a set with satellite.jpg")
-            tile, latitude, longitude = pair.tile, pair.latitude, pair.longitude
-            whose = f"the set's nearest tile · licence {pair.licence or 'not stated'}"
-        told = self._landscape(run, tile, f"{latitude:.5f},{longitude:.5f}")
+            return PlacedTile(tile, whose, latitude, longitude, pair)
+        pair = self.places.nearest(latitude, longitude, math.inf, tile=True) if self.places else None
+        if pair is None or pair.tile is None:
+            raise UserError("no tile is at hand: start with --source, or --data of a set with satellite.jpg")
+        tile = stored_tile(uploads.photo(pair.tile), self._tiles(number))
+        whose = f"the set's nearest tile · licence {pair.licence or 'not stated'}"
+        return PlacedTile(tile, whose, pair.latitude, pair.longitude, pair)
+
+    def landscape_at(self, number: int, there: PlacedTile) -> dict[str, Any]:
+        """What an observer would see at a place, by its tile."""
+        told = self._landscape(
+            self._run(number, self.encoders), there.tile, f"{there.latitude:.5f},{there.longitude:.5f}"
+        )
         return {
             **told,
-            "whose": whose,
-            "latitude": latitude,
-            "longitude": longitude,
-            "photo": _photo(pair) if pair and pair.photo else None,
+            "whose": there.whose,
+            "latitude": there.latitude,
+            "longitude": there.longitude,
+            "photo": _photo(there.pair) if there.pair and there.pair.photo else None,
         }
 
     def _landscape(self, run: Trained, tile: bytes, name: str) -> dict[str, Any]:
@@ -242,6 +266,17 @@ class Studio:
             raise UserError(f"the data of {self.runs[number].run} did not tell the tiles' size: give --data that does")
         return (int(pixels[0]), int(pixels[1])), float(metres)
 
+    def _check_set(self, number: int, manifest: Manifest) -> None:
+        """Raises `UserError` where the set's tiles, which a click gives the encoder, are not like those it knows."""
+        there, wanted = manifest.facts.get("tiles") or {}, self._tiles(number)
+        sizes = there.get("pixels"), wanted["pixels"]
+        metres = there.get("metres_per_pixel"), wanted["metres_per_pixel"]
+        if (all(sizes) and sizes[0] != sizes[1]) or (all(metres) and abs(metres[0] / metres[1] - 1) > SCALES_AGREE):
+            raise UserError(
+                f"the tiles of {manifest.name} have {_told(there)}, and {self.runs[number].run} was trained on "
+                f"{_told(wanted)}: give --source, or --data of such tiles, or leave --data out"
+            )
+
     def _reads(self, number: int, name: str) -> str:
         return self.runs[number].recipe.inputs()[name].column
 
@@ -268,10 +303,20 @@ def _photo(pair: Pair) -> dict[str, Any]:
     }
 
 
+def _told(tiles: Mapping[str, Any]) -> str:
+    """Size and scale of tiles, as far as they are known."""
+    pixels, metres = tiles.get("pixels"), tiles.get("metres_per_pixel")
+    size = f"{pixels[0]} × {pixels[1]} pixels" if pixels else ""
+    return " of ".join(filter(None, (size, f"{metres:g} m" if metres else ""))) if size else f"{metres:g} m per pixel"
+
+
 def _numbers(value: Any) -> list[float]:
-    if not isinstance(value, list) or not all(isinstance(one, int | float) and math.isfinite(one) for one in value):
-        raise UserError("a list of numbers is wanted")
-    return [float(one) for one in value]
+    if isinstance(value, list) and all(isinstance(one, int | float) for one in value):
+        with suppress(OverflowError):  # JSON's integers have no end
+            numbers = [float(one) for one in value]
+            if all(map(math.isfinite, numbers)):
+                return numbers
+    raise UserError("a list of numbers is wanted")
 
 
 def _png(picture: NDArray[np.floating], **facts: str) -> str:

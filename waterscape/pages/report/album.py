@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PLACE = re.compile(r'\b(src|href)="picture:(\d+)"')  # no text of a page can hold it: quotes are escaped
 GAP = 2  # pixels between pictures, which the page shines through
 QUALITIES = ((None, 1.0), (92, 1.0), (80, 1.0), (60, 1.0), (60, 0.5), (40, 0.25), (30, 0.125))
 """WebP, from the best that may fit: quality (None: without loss) and scale."""
@@ -35,6 +35,7 @@ class Album:
         self.bytes_at_most = bytes_at_most
         self._pictures: list[Image.Image] = []
         self._known: dict[bytes, int] = {}
+        self._mark = f"picture:{secrets.token_hex(8)}:"  # that no text can hold: none is written after it is drawn
 
     def row(self, pictures: NDArray[Any], told: str, columns: int | None = None) -> Html:
         """An `img` of K H W in the water palette or K H W 3 (uint8, full range), side by side, `columns` in a line."""
@@ -45,11 +46,11 @@ class Album:
         number = self._number(picture)
         width, height = self._pictures[number].size
         class_ = "pixels" if pixels else None
-        return tag("img", src=f"picture:{number}", width=width, height=height, alt=told, class_=class_, tabindex=0)
+        return tag("img", src=f"{self._mark}{number}", width=width, height=height, alt=told, class_=class_, tabindex=0)
 
     def inside(self, picture: NDArray[Any], **place: Any) -> Html:
         """An `image` of SVG: one of H W or H W 3 at x, y, width, height."""
-        return tag("image", href=f"picture:{self._number(atlas(picture[None], 1))}", **place, class_="pixels")
+        return tag("image", href=f"{self._mark}{self._number(atlas(picture[None], 1))}", **place, class_="pixels")
 
     def _number(self, picture: Image.Image) -> int:
         key = hashlib.sha256(picture.tobytes()).digest() + str(picture.size).encode()
@@ -61,11 +62,12 @@ class Album:
     def fill(self, page: str) -> str:
         """The page with its pictures in it. Raises `UserError` where it cannot be kept below its limit."""
         room = self.bytes_at_most - len(page.encode())
-        places = list(PLACE.finditer(page))
+        place = re.compile(rf'\b(src|href)="{self._mark}(\d+)"')
+        places = list(place.finditer(page))
         for quality, scale in QUALITIES:
             written = [_data(picture, quality, scale) for picture in self._pictures]
             if sum(len(written[int(found[2])]) for found in places) <= room:
-                return PLACE.sub(partial(_in_place, written), page)
+                return place.sub(partial(_in_place, written), page)
         megabytes = self.bytes_at_most / 1e6
         raise UserError(f"so many runs make a report of more than {megabytes:g} MB: name fewer at once")
 

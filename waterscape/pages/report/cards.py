@@ -101,9 +101,9 @@ def _best(found: Sequence[Figure | None]) -> Figure | None:
 
 
 def _apart(one: Figure, other: Figure) -> bool:
-    """Whether their intervals, where they have some, do not overlap."""
+    """Whether their intervals do not overlap; of figures without one, nobody can say."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
-        return one.value != other.value
+        return False
     return one.high < other.low or other.high < one.low
 
 

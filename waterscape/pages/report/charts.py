@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from waterscape.pages.report.markup import Html, tag
-from waterscape.pages.report.scale import Scale, short
+from waterscape.pages.report.scale import Scale, apart, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 400, 220
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 8, 24
 MOST_POINTS = 240  # of a line
 COLOURS = 10  # that the page has for things told apart
+DASHES = ("", "dashed", "dash2", "dash3", "dash4", "dash5", "dash6", "dash7")  # as many as runs
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Line:
     colour: int
     points: Sequence[tuple[float, float]]
     style: str = ""
-    """dashed, faint, or nothing."""
+    """One of `DASHES`, faint, or nothing."""
 
 
 def line_chart(
@@ -81,13 +82,15 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _axes(x: Scale, y: Scale) -> list[Markup]:
     made = []
-    for value in y.ticks(5):
+    ticks = y.ticks(5)
+    for value in ticks:
         height = y.place(value)
         made.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=_round(height), y2=_round(height), class_="grid"))
-        made.append(tag("text", short(value), x=LEFT - 6, y=_round(height + 4), text_anchor="end"))
-    for value in x.ticks(4):
+        made.append(tag("text", short(value, apart(ticks)), x=LEFT - 6, y=_round(height + 4), text_anchor="end"))
+    ticks = x.ticks(4)
+    for value in ticks:
         place = x.place(value)
-        made.append(tag("text", short(value), x=_round(place), y=HEIGHT - 7, text_anchor="middle"))
+        made.append(tag("text", short(value, apart(ticks)), x=_round(place), y=HEIGHT - 7, text_anchor="middle"))
     return made
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 480, 360
 THUMBNAIL = 26  # of the map's units
 DOTS = 1024
+MANY = 8  # classes from which on a matrix has small cells
 
 
 def confusion(subject: Subject) -> Html:
@@ -32,8 +33,7 @@ def confusion(subject: Subject) -> Html:
     if judged.verdicts is None:
         return none("This model calls no samples.")
     verdicts = judged.verdicts
-    of = "the training samples, since nothing was held out" if judged.split == "train" else f"split {judged.split}"
-    told = f"{verdicts.accuracy:.1%} of {judged.samples:,} samples are called right ({of})."
+    told = f"{verdicts.accuracy:.1%} of {judged.samples:,} samples are called right (split {judged.split})."
     points = [(confidence, right) for confidence, right, _ in verdicts.calibration]
     chart = line_chart(
         f"share called right, by confidence: calibration error {verdicts.calibration_error:.3f}",
@@ -87,7 +87,7 @@ def _matrix(verdicts: Verdicts) -> Html:
         )
     feet = [tag("td", _percent(value), class_="share") for value in verdicts.precision]
     rows.append(tag("tr", tag("th", "precision", scope="row"), feet, tag("td", class_="share")))
-    return tag("table", rows, class_="matrix")
+    return tag("table", rows, class_="matrix many" if len(names) >= MANY else "matrix")
 
 
 def _cell(count: int, share: float) -> Html:

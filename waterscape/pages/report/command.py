@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 def command(facts: Mapping[str, Any]) -> str:
     """`waterscape train …`, through `accelerate launch` where several processes trained; words are quoted as need be.
 
+    Without an accelerator, `accelerate launch` starts one process whatever it is told, but for the words used here.
     An option that this version does not know, or that holds the default, is left out.
     """
-    words = ["train", f"{facts['model']}:{facts['preset']}", *_options(facts)]
-    processes = facts["history"][-1]["processes"] if facts.get("history") else 1
-    start = ["accelerate", "launch", "--num_processes", str(processes), "-m", "waterscape"]
-    return shlex.join([*(start if processes > 1 else ["waterscape"]), *words])
+    last = facts["history"][-1] if facts.get("history") else {}
+    processes = last.get("processes") or 1
+    words = ["train", f"{facts['model']}:{facts['preset']}", *_options(facts, processes)]
+    if processes == 1:
+        return shlex.join(["waterscape", *words])
+    launch = ["accelerate", "launch"]
+    if not last.get("accelerator"):
+        launch = ["ACCELERATE_USE_CPU=true", *launch, "--multi_gpu"]
+    return shlex.join([*launch, "--num_processes", str(processes), "-m", "waterscape", *words])
 
 
-def _options(facts: Mapping[str, Any]) -> Iterator[str]:
+def _options(facts: Mapping[str, Any], processes: int) -> Iterator[str]:
     usual = {option.name: option.default for option in dataclasses.fields(Run)}
     preset: dict[str, Any] = {}
     try:
@@ -33,6 +39,8 @@ def _options(facts: Mapping[str, Any]) -> Iterator[str]:
     except (UserError, KeyError):  # of another version: every option is told
         preset = {}
     given = {name: value for name, value in facts["run"].items() if name in usual}
+    if processes > 1:
+        given["processes"] = processes  # so that a start of fewer is refused
     order = ("data", "start", "out", *(name for name in given if name not in ("data", "start", "out")))
     for name in order:
         if name in given and _plain(given[name]) != _plain(usual[name]):

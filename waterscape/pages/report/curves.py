@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waterscape.pages.curves import FLOOR, grouped, series
-from waterscape.pages.report.charts import Line, line_chart
+from waterscape.pages.report.charts import DASHES, Line, line_chart
 from waterscape.pages.report.markup import Html, tag
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def curve_panels(subjects: Sequence[Subject]) -> Html | None:
     floors = {number: _floors(curves) for number, curves in known.items()}
     panels = {number: grouped(curves) for number, curves in known.items()}
     names = list(dict.fromkeys(name for own in panels.values() for name in own))
+    colours = _colours(names, list(panels.values()))
+    marks = [(float(images), subject.number) for subject in subjects for images in went_back(subject)]
     watchers = {event["event"] for subject in subjects for event in subject.events if "figures" in event}
     made: dict[str, list[Html]] = {}
     for name in names:
@@ -34,14 +36,15 @@ def curve_panels(subjects: Sequence[Subject]) -> Html | None:
         lines = [
             line
             for subject in subjects
-            for line in _lines(subject, len(subjects), panels[subject.number].get(name, {}))
+            for line in _lines(subject, len(subjects), panels[subject.number].get(name, {}), colours)
         ]
         there = [subject.number for subject in subjects if name in floors[subject.number]]
         lines += [Line("true pictures", number, floors[number][name], "dashed faint") for number in there]
-        made.setdefault(head, []).append(line_chart(title, lines))
+        made.setdefault(head, []).append(line_chart(title, lines, marks=marks))
     heads = sorted(made, key=lambda head: (head == LOSSES, head != HELD_OUT))
     parts = [[tag("h3", HEADS.get(head, head.capitalize())), tag("div", made[head], class_="charts")] for head in heads]
-    return tag("div", parts) if parts else None
+    told = tag("p", "Upright: a run went back there to earlier weights.", class_="faint") if marks else None
+    return tag("div", told, parts) if parts else None
 
 
 def throughput(subjects: Sequence[Subject]) -> Html:
@@ -64,6 +67,11 @@ def throughput(subjects: Sequence[Subject]) -> Html:
 def starts(subject: Subject) -> list[tuple[int, float]]:
     """At how many images, and when, the run was started and resumed."""
     return [(event["images"], event["time"]) for event in subject.events if event["event"] == "start"]
+
+
+def went_back(subject: Subject) -> list[int]:
+    """At how many images the run took up earlier weights."""
+    return [event["images"] for event in subject.events if event["event"] == "rollback" and event.get("to") is not None]
 
 
 def trained_seconds(subject: Subject) -> float:
@@ -93,11 +101,20 @@ def _floors(curves: Series) -> Series:
     return {name.removeprefix(FLOOR): curves.pop(name) for name in list(curves) if name.startswith(FLOOR)}
 
 
-def _lines(subject: Subject, runs: int, parts: Series) -> Iterator[Line]:
-    """One colour for each run; where a panel has several parts, for each part, and later runs are dashed."""
-    for number, (part, points) in enumerate(sorted(parts.items())):
+def _colours(names: Sequence[str], panels: Sequence[Mapping[str, Series]]) -> dict[str, int]:
+    """Part → colour: a class has the same one in every panel and of every run."""
+    colours: dict[str, int] = {}
+    for name in names:
+        for part in sorted({part for own in panels for part in own.get(name, {})} - {""}):
+            colours.setdefault(part, len(colours))
+    return colours
+
+
+def _lines(subject: Subject, runs: int, parts: Series, colours: Mapping[str, int]) -> Iterator[Line]:
+    """One colour for each run; where a panel has several parts, for each part, and a dash for each run."""
+    for part, points in sorted(parts.items()):
         if part:
             name = part if runs == 1 else f"{part}, {subject.name}"
-            yield Line(name, number, points, "dashed" if subject.number else "")
+            yield Line(name, colours[part], points, DASHES[subject.number % len(DASHES)])
         else:
             yield Line(subject.name, subject.number, points)

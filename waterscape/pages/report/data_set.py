@@ -10,11 +10,14 @@ import numpy as np
 
 from waterscape.data.address import is_remote
 from waterscape.data.manifest import Manifest
+from waterscape.data.renamed import PICTURES
 from waterscape.data.survey import Survey, survey
 from waterscape.errors import UserError
 
 LOOKED_AT = 20_000
 """Samples whose place, region and class are read; of a larger set, those of shards that are spread evenly over it."""
+
+ROUNDED_DEGREES = 1  # decimals: 0.1° is some 10 km
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class DataSet:
     survey: Survey
     is_that_of_the_run: bool
     """Its manifest has the hash that the run noted."""
+    is_rounded: bool = False
+    """Its samples' places are those of photos, and were rounded to 0.1°."""
 
     @property
     def samples(self) -> int:
@@ -50,13 +55,20 @@ class DataSet:
         return {str(reason): count for reason, count in found.items() if isinstance(count, int)}
 
 
-def read_set(place: str, manifest_sha256: str) -> DataSet:
-    """The set at `place`, where it is at hand: nothing is fetched. Raises `UserError` with the reason where not."""
+def read_set(place: str, manifest_sha256: str, *, exact: bool = False) -> DataSet:
+    """The set at `place`, where it is at hand: nothing is fetched. Raises `UserError` with the reason where not.
+
+    Places of photos are rounded, unless `exact`: they say where people were.
+    """
     if is_remote(place):
         raise UserError(f"the set lies at {place}, and nothing is fetched for a report: name a copy here by --data")
     manifest = Manifest.load(place)
-    part = part_of(manifest, LOOKED_AT)
-    return DataSet(place, manifest, survey(place, manifest=part), manifest.sha256 == manifest_sha256)
+    found = survey(place, manifest=part_of(manifest, LOOKED_AT))
+    is_rounded = not exact and any(column.name.endswith(PICTURES) for column in manifest.columns)
+    if is_rounded:
+        longitude, latitude = found.longitude.round(ROUNDED_DEGREES), found.latitude.round(ROUNDED_DEGREES)
+        found = dataclasses.replace(found, longitude=longitude, latitude=latitude)
+    return DataSet(place, manifest, found, manifest.sha256 == manifest_sha256, is_rounded)
 
 
 def part_of(manifest: Manifest, samples: int) -> Manifest:

@@ -68,7 +68,13 @@ def happenings(subject: Subject) -> Html | None:
     if not told and not subject.notes:
         return None
     rows = [
-        tag("tr", tag("td", f"{images:,}", class_="number"), tag("td", kind), tag("td", facts))
+        tag(
+            "tr",
+            tag("td", f"{images:,}", class_="number"),
+            tag("td", kind),
+            tag("td", facts),
+            class_="changed" if kind == "rollback" else None,
+        )
         for images, kind, facts in told[:LISTED]
     ]
     head = tag("tr", tag("th", "images"), tag("th", "event"), tag("th", "what it says")) if rows else None
@@ -107,6 +113,9 @@ def _circumstances(facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _facts(event: Mapping[str, Any]) -> str:
     if event["event"] == "report":
         return f"{event['skipped_steps']} steps were skipped: a loss or its gradients were not finite"
+    if event["event"] == "rollback" and event.get("to") is not None:
+        rate = f", learning rates now {event['rate_share']:g} of their full size" if "rate_share" in event else ""
+        return f"went back to the weights of {event['to']:,} images{rate}: {event.get('reason')}"
     return "; ".join(_each(event))[:400]
 
 

@@ -41,12 +41,15 @@ def run_head(subject: Subject) -> Html:
 
 
 def model_card(subject: Subject) -> Html:
-    """The run's model card, from its Markdown; what looks like HTML in it stays text."""
+    """The run's model card, from its Markdown; HTML and pictures in it stay text."""
     text = subject.model_card
     if text is None:
         return none("It has no model card yet: one is written when a training ends, and by `waterscape evaluate`.")
-    plain = re.sub(r"!\[", "[", text.replace("&", "&amp;").replace("<", "&lt;"))
-    made: str = importlib.import_module("markdown").markdown(plain, extensions=["tables", "sane_lists"])
+    reader = importlib.import_module("markdown").Markdown(extensions=["tables", "sane_lists"])
+    reader.preprocessors.deregister("html_block")
+    for pattern in ("html", "image_link", "image_reference", "short_image_ref"):
+        reader.inlinePatterns.deregister(pattern)
+    made: str = reader.convert(text)
     prose = tag("div", Html(re.sub(r' href="(?!https?://|#)[^"]*"', "", made)), class_="prose")
     return tag("details", tag("summary", "What it is, what it learnt from, its limits and risks"), prose)
 

@@ -89,8 +89,11 @@ def _beside(subjects: Sequence[Subject], render: Callable[[Subject], Html | None
 
 
 def _data(subjects: Sequence[Subject], album: Album) -> Html:
-    """Each set once, where several runs learnt from the same."""
-    sets = {None if isinstance(subject.data, str) else subject.data.manifest.sha256 for subject in subjects}
+    """The set once, where several runs learnt from the same and are shown with the same."""
+    sets = {
+        None if isinstance(one.data, str) else (one.facts.get("manifest_sha256"), one.data.manifest.sha256)
+        for one in subjects
+    }
     if len(subjects) > 1 and len(sets) == 1 and None not in sets:
         same = tag("p", "All runs learnt from the same set.", class_="faint")
         return tag("div", same, data_section.summary(subjects[0], album), class_="run alone")

@@ -8,7 +8,7 @@ import numpy as np
 
 from waterscape.pages.report.charts import COLOURS, key
 from waterscape.pages.report.markup import Html, tag
-from waterscape.pages.report.scale import Scale, short
+from waterscape.pages.report.scale import Scale, apart, short
 from waterscape.pages.review.overview_map import western_edge
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 480, 300
 SIDE, TOP, BOTTOM = 14, 10, 20  # margins
 PLACES = 1500  # drawn, at most
-LEAST = 0.02  # degrees that a map shows
+LEAST, LEAST_ROUNDED = 0.02, 1.0  # degrees that a map shows, of places as they are and of rounded ones
 
 
 def place_map(data: DataSet) -> Html:
@@ -33,7 +33,7 @@ def place_map(data: DataSet) -> Html:
     few = placed[:: -(-len(placed) // PLACES)]
     west = western_edge(survey.longitude[few])
     east, north = west + (survey.longitude[few] - west) % 360, survey.latitude[few]
-    x, y = _fitted(east, north)
+    x, y = _fitted(east, north, LEAST_ROUNDED if data.is_rounded else LEAST)
     splits, names = survey.splits[few], data.manifest.splits
     dots = []
     for number in np.argsort(-np.bincount(splits, minlength=len(names)), kind="stable").tolist():  # small ones on top
@@ -41,6 +41,7 @@ def place_map(data: DataSet) -> Html:
         for a, b in zip(east[some].tolist(), north[some].tolist(), strict=True):
             dots.append(_dot(x.place(a), y.place(b), number))
     told = f"where {len(placed):,} samples lie" + (f" ({len(few):,} drawn)" if len(few) < len(placed) else "")
+    told += ", rounded to 0.1° (in full: --exact-coordinates)" if data.is_rounded else ""
     size = f"0 0 {WIDTH} {HEIGHT}"
     svg = tag("svg", list(_graticule(x, y)), dots, viewBox=size, role="img", aria_label="Map of the samples")
     keys = [key(name, number) for number, name in enumerate(names)]
@@ -51,12 +52,12 @@ def _dot(x: float, y: float, colour: int) -> Html:
     return tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.2, class_=f"place c{colour % COLOURS}")
 
 
-def _fitted(east: NDArray[np.float64], north: NDArray[np.float64]) -> tuple[Scale, Scale]:
+def _fitted(east: NDArray[np.float64], north: NDArray[np.float64], least: float) -> tuple[Scale, Scale]:
     """Scales of longitude and latitude on which a kilometre is as long both ways in the middle of the map."""
     middle = (float(east.min() + east.max()) / 2, float(north.min() + north.max()) / 2)
     narrower = max(float(np.cos(np.deg2rad(middle[1]))), 0.2)  # a degree of longitude, in degrees of latitude
     wide, tall = WIDTH - 2 * SIDE, HEIGHT - TOP - BOTTOM  # pixels
-    spans = (float(np.ptp(east)) * narrower / wide, float(np.ptp(north)) / tall, LEAST / tall)
+    spans = (float(np.ptp(east)) * narrower / wide, float(np.ptp(north)) / tall, least / tall)
     degrees = 1.1 * max(spans)  # a pixel's, of latitude
     half = degrees * wide / 2 / narrower, degrees * tall / 2
     x = Scale(middle[0] - half[0], middle[0] + half[0], SIDE, WIDTH - SIDE)
@@ -64,11 +65,13 @@ def _fitted(east: NDArray[np.float64], north: NDArray[np.float64]) -> tuple[Scal
 
 
 def _graticule(x: Scale, y: Scale) -> Iterator[Html]:
-    for value in x.ticks(5):
-        place = f"{x.place(value):.1f}"
+    ticks = x.ticks(5)
+    for value in ticks:
+        place, told = f"{x.place(value):.1f}", short((value + 180) % 360 - 180, apart(ticks))
         yield tag("line", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM, class_="grid")
-        yield tag("text", f"{short((value + 180) % 360 - 180)}°", x=place, y=HEIGHT - 6, text_anchor="middle")
-    for value in y.ticks(4):
+        yield tag("text", f"{told}°", x=place, y=HEIGHT - 6, text_anchor="middle")
+    ticks = y.ticks(4)
+    for value in ticks:
         place = f"{y.place(value):.1f}"
         yield tag("line", x1=SIDE, x2=WIDTH - SIDE, y1=place, y2=place, class_="grid")
-        yield tag("text", f"{short(value)}°", x=SIDE + 2, y=f"{y.place(value) - 3:.1f}")
+        yield tag("text", f"{short(value, apart(ticks))}°", x=SIDE + 2, y=f"{y.place(value) - 3:.1f}")

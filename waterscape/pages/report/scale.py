@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,10 +59,17 @@ class Scale:
         return [number * step for number in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def short(value: float) -> str:
-    """A number as an axis writes it: 0.05, 1,500, 20k, 3M."""
+def apart(ticks: Sequence[float]) -> float:
+    """How far the two nearest ticks are from each other; 0 where there is one."""
+    return min((after - before for before, after in pairwise(ticks)), default=0.0)
+
+
+def short(value: float, step: float = 0.0) -> str:
+    """A number as an axis writes it: 0.05, 1,500, 20k, 3M; with as many digits as tell it from others a `step` away."""
+    value = 0.0 if abs(value) < step / 1e6 else float(f"{value:.12g}")
+    digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(step)) + 2 if value and step else 0
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             unit = 1e3 if letter == "k" else size
-            return f"{value / unit:.4g}{letter}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+            return f"{value / unit:.{max(4, min(digits, 12))}g}{letter}"
+    return f"{value:,.{max(4 if abs(value) >= 1000 else 3, min(digits, 12))}g}"

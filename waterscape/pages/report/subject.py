@@ -78,8 +78,8 @@ class Subject:
 
     @property
     def moments(self) -> list[Path]:
-        """Its pictures' rows, oldest first."""
-        return sorted((self.run / "pictures").glob("[0-9]*.npz"))
+        """Its pictures' rows, oldest first; what is not named by a number of images, such as a copy, is none."""
+        return sorted(path for path in (self.run / "pictures").glob("[0-9]*.npz") if path.stem.isdecimal())
 
     @property
     def model_card(self) -> str | None:

@@ -37,6 +37,8 @@ class Report:
     """The file to write."""
     data: str | None = None
     """The set that the runs are shown with, where theirs is not at hand any more."""
+    exact_coordinates: bool = False
+    """Show the places of photos in full; else they are rounded to 0.1°."""
     samples: int = SAMPLES
     """New pictures made for it from each run's newest checkpoint, at most; 0: none."""
 
@@ -56,21 +58,28 @@ def write_report(options: Report) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checkpoints that are passed over: the page says which one it shows
         for subject in progress(subjects, len(subjects), "report", "run"):
-            subject.data = _data(subject, options.data, subjects)
+            subject.data = _data(subject, options, subjects)
             subject.seen = _seen(subject, options.samples)
-    page = album.fill(whole_page(subjects, album, datetime.datetime.now(datetime.UTC)))
+    page = album.fill(_text(whole_page(subjects, album, datetime.datetime.now(datetime.UTC))))
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(options.out, page)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({error.strerror}): name another --out") from error
-    print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB, {', '.join(subject.name for subject in subjects)}")
+    names = ", ".join(subject.name for subject in subjects)
+    print(_text(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB, {names}"))
     return 0
 
 
-def _data(subject: Subject, place: str | None, subjects: Sequence[Subject]) -> DataSet | str:
+def _text(told: str) -> str:
+    """It as UTF-8 can hold it: the name of a directory may be bytes that are no text."""
+    return told.encode("utf-8", "replace").decode()
+
+
+def _data(subject: Subject, options: Report, subjects: Sequence[Subject]) -> DataSet | str:
     """The run's set, read once for all runs that share it, or the reason why it is not at hand."""
-    place, sha256 = place or str(subject.facts["run"]["data"]), str(subject.facts.get("manifest_sha256"))
+    place = options.data or str(subject.facts["run"]["data"])
+    sha256 = str(subject.facts.get("manifest_sha256"))
     for other in subjects[: subject.number]:
         if isinstance(other.data, DataSet) and (other.data.place, str(other.facts.get("manifest_sha256"))) == (
             place,
@@ -78,7 +87,7 @@ def _data(subject: Subject, place: str | None, subjects: Sequence[Subject]) -> D
         ):
             return other.data
     try:
-        return read_set(place, sha256)
+        return read_set(place, sha256, exact=options.exact_coordinates)
     except (ValueError, OSError) as error:
         return " ".join(str(error).split())
 

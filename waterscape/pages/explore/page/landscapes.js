@@ -73,14 +73,19 @@ export class Landscapes {
     this.#take(Number(latitude), Number(longitude));
   }
 
+  /** What the newest request finds; the room is dimmed until none is under way. */
+  async #waited(work) {
+    this.root.classList.add("waits");
+    const found = await this.newest.of(work);
+    if (!this.newest.busy) this.root.classList.remove("waits");
+    return found;
+  }
+
   async #take(latitude, longitude) {
     $(".place", this.root).value = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
     const run = this.run.value;
-    this.root.classList.add("waits");
-    const found = await this.newest.of((signal) =>
+    const found = await this.#waited((signal) =>
       send(`/api/landscape/${run}/place`, { latitude, longitude }, signal));
-    if (this.newest.busy) return;
-    this.root.classList.remove("waits");
     if (!found) return;
     this.#show(run, found, `${degrees(found.latitude, "N", "S")}, ${degrees(found.longitude, "E", "W")} · ${found.whose}`);
     const { pixels, metres_per_pixel: metres } = this.about.encoders.find((one) => one.run === run);
@@ -89,8 +94,9 @@ export class Landscapes {
   }
 
   async #upload(file) {
+    $(".place", this.root).value = "";
     const run = this.run.value;
-    const found = await this.newest.of(async (signal) =>
+    const found = await this.#waited(async (signal) =>
       hand(`/api/landscape/${run}/tile`, checked(file), signal));
     if (!found) return;
     this.#show(run, found, file.name);
