@@ -99,7 +99,8 @@ def test_one_interrupt_saves_and_leaves(kind, tiles, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["alone", "torchrun, two processes"])
 def test_two_interrupts_leave_at_once_and_the_last_whole_checkpoint_stands(kind, tiles, tmp_path):
-    slow = ["--batch", 768, "--micro-batch", 64, "--checkpoint-every", 1]  # a step takes seconds
+    batch = 6144  # a step of so many takes seconds on any machine
+    slow = ["--batch", batch, "--micro-batch", 64, "--checkpoint-every", 1]
     process = launched(kind, tiles, tmp_path, *slow)
     family = trained(process, tmp_path)
     while not checkpoint.every(tmp_path / "checkpoints"):
@@ -110,7 +111,7 @@ def test_two_interrupts_leave_at_once_and_the_last_whole_checkpoint_stands(kind,
     process.communicate(timeout=20)
     gone(family, 20)
     assert read_outcome(tmp_path) is None
-    assert checkpoint.newest(tmp_path / "checkpoints").images == 768
+    assert checkpoint.newest(tmp_path / "checkpoints").images == batch
     if kind == "alone":
         assert process.returncode == 130
 
