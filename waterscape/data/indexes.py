@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from waterscape.data.index import column_names, parse_index
 from waterscape.data.manifest import Column, Shard
 from waterscape.data.shard import NAME_BYTES, RECORD, ShardError, fixed_size
-from waterscape.data.store import MEND, Store
+from waterscape.data.store import MEND, Directory, Store
 
 KEPT_BYTES = 64 << 20
+FEW = 64  # shards at hand, whose indexes are read sooner than threads are started, each with a stack of its own
 CHECKED_BYTES = 1 << 20  # together: few calls, and near enough for a core to know them still
 MOST_HEADER_BYTES = 1 << 16  # of an index: its .npy header
 
@@ -72,6 +73,8 @@ class Indexes(Sequence[Index]):
 
     def _open(self) -> list[frozenset[str]]:
         known: dict[frozenset[str], frozenset[str]] = {}  # shards are alike in this
+        if isinstance(self.store, Directory) and len(self.shards) <= FEW:
+            return [known.setdefault(names, names) for names in self._check_all(self.shards)]
         with ThreadPoolExecutor(self.store.at_once) as pool:
             share = 1 + len(self.shards) // (4 * self.store.at_once)  # few tasks: handing one over takes its time too
             parts = [self.shards[first : first + share] for first in range(0, len(self.shards), share)]
