@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from waterscape.data.address import as_directory, is_remote
 from waterscape.data.balance import planned_order
@@ -81,51 +81,20 @@ def batches_of(
     if cache != "none" and (skip_damaged or not isinstance(samples, ShardSet)):
         what = "with --skip-damaged" if skip_damaged else "without an index (`waterscape shards index` makes one)"
         raise UserError(f"--cache {cache} cannot be had {what}: leave one of them out")
+    place: dict[str, Any] = {"batch": batch, "rank": rank, "world": world, "start": start}
+    place |= {"pictures": pictures, "sources": sources}
     if isinstance(samples, ShardSet):
         order = planned_order(samples, seed, balance)
         if cache != "none":
-            return Resident(
-                samples,
-                columns,
-                batch=batch,
-                order=order,
-                device=device if cache == "device" else "cpu",
-                rank=rank,
-                world=world,
-                start=start,
-                pictures=pictures,
-                sources=sources,
-            )
-        return Batches(
-            samples,
-            columns,
-            batch=batch,
-            order=order,
-            rank=rank,
-            world=world,
-            start=start,
-            pictures=pictures,
-            sources=sources,
-            skip_damaged=skip_damaged,
-        )
+            return Resident(samples, columns, order=order, device=device if cache == "device" else "cpu", **place)
+        return Batches(samples, columns, order=order, skip_damaged=skip_damaged, **place)
     assert isinstance(samples, TarSet)
-    if skip_damaged:
-        raise UserError("--skip-damaged needs an index: make one by `waterscape shards index`, or leave it out")
-    if balance:
-        raise UserError("--balance needs an index: make one by `waterscape shards index`, or leave it out")
+    if skip_damaged or balance:
+        word = "--skip-damaged" if skip_damaged else "--balance"
+        raise UserError(f"{word} needs an index: make one by `waterscape shards index`, or leave it out")
     from waterscape.data.stream import Streamed  # webdataset takes a second to import
 
-    return Streamed(
-        samples,
-        columns,
-        batch=batch,
-        seed=seed,
-        rank=rank,
-        world=world,
-        start=start,
-        pictures=pictures,
-        sources=sources,
-    )
+    return Streamed(samples, columns, seed=seed, **place)
 
 
 def describe_stream(place: Path | str, manifest: Manifest) -> str:
