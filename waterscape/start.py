@@ -120,7 +120,7 @@ def collapse_watch(recipe: Recipe, run: Run, training: Samples) -> list[Watcher]
         return []
     steers = run.on_collapse == "rollback"
     watch = CollapseWatch(recipe, training, run.out, run.seed, steers=steers)
-    return [Watcher(COLLAPSE, run.collapse_every, watch.look, steers=steers)]
+    return [Watcher(COLLAPSE, run.collapse_every, watch.look, ends=False, steers=steers)]
 
 
 def read_options(model: str, preset: str, arguments: list[str]) -> tuple[Recipe, Run]:

@@ -64,8 +64,16 @@ def test_no_step_waits(model, preset, nowhere, monkeypatch):
     assert take_steps(model, preset, nowhere).steps == 2
 
 
-@pytest.mark.parametrize("waiting", [lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: torch.tensor([len(x)])])
-def test_waiting_would_be_seen(waiting, nowhere, monkeypatch):
+@pytest.mark.parametrize(
+    ("waiting", "error", "told"),
+    [
+        (lambda x: x.sum().item(), RuntimeError, "item"),
+        (lambda x: x[x > 0], NotImplementedError, "nonzero"),
+        (lambda x: x + torch.tensor([len(x)]).to(x.device), AssertionError, "the host waits"),
+    ],
+    ids=["a number", "how many", "brought"],
+)
+def test_waiting_would_be_seen(waiting, error, told, nowhere, monkeypatch):
     kind = type(models.presets("water_vae")["reference"])
     bound = kind.bound
 
@@ -74,7 +82,7 @@ def test_waiting_would_be_seen(waiting, nowhere, monkeypatch):
         return bound(self, networks, batch, draw)
 
     monkeypatch.setattr(kind, "bound", asks)
-    with pytest.raises((RuntimeError, NotImplementedError, AssertionError)):
+    with pytest.raises(error, match=told):
         take_steps("water_vae", "reference", nowhere)
 
 

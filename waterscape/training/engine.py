@@ -61,7 +61,7 @@ def train(
     with contextlib.closing(stream), contextlib.closing(records):
         if learner.images == 0:
             records.picture(exhibit)
-            records.look([watcher for watcher in watchers if not watcher.steers])
+            records.look([watcher for watcher in watchers if watcher.ends])
             records.is_best()
         else:
             missed = [w for w in watchers if w.steers and w.name in unseen and _due(learner, w.every)]
@@ -85,7 +85,7 @@ def train(
             pictured = done or _due(learner, run.picture_every)
             if pictured:
                 records.picture(exhibit)
-            looking = [w for w in watchers if _due(learner, w.every) or (done and not w.steers)]
+            looking = [w for w in watchers if _due(learner, w.every) or (done and w.ends)]
             kept = _heed(records, records.look(looking))
             best = bool(pictured or looking) and records.is_best()
             if done or best or kept or any(_due(learner, every) for every in run.saves_every):

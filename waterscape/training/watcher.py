@@ -40,6 +40,8 @@ class Watcher:
     look: Callable[[Learner], Sight]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What its figures were taken on: part of each event."""
+    ends: bool = True
+    """Whether it looks before the first step and after the last one too."""
     steers: bool = False
     """Whether its advice is taken. No look is missed then or taken out of turn, wherever the run was stopped: a run
     that is resumed gets the advice that it would have had."""
