@@ -367,7 +367,7 @@ const ACTIONS = {
   panel: () => {
     document.body.classList.toggle(matchMedia("(max-width: 820px)").matches ? "with-panel" : "without-panel");
   },
-  help: () => $("#help").showModal(),
+  help: () => openDialog($("#help")),
   close: () => (zoom.isOpen ? zoom.close() : document.body.classList.remove("with-panel")),
 };
 const HELD = ["left", "right", "up", "down", "pageUp", "pageDown"]; // a held key decides nothing twice
@@ -383,9 +383,15 @@ function toPhotos() {
   else $("#grid").focus();
 }
 
+/** Open a dialog from the photos: what had the focus has it again as soon as it closes, and a button would take Space. */
+function openDialog(dialog) {
+  toPhotos();
+  dialog.showModal();
+}
+
 function askWhy() {
   $("#words").value = "";
-  $("#reasons").showModal();
+  openDialog($("#reasons"));
   $("#reasons").focus();
 }
 
@@ -436,7 +442,6 @@ function prepare() {
       if (event.detail && event.target.closest("button") && !document.querySelector("dialog[open]")) toPhotos();
     });
   }
-  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", toPhotos);
   addEventListener("beforeunload", (event) => {
     if (outbox.waiting) event.preventDefault();
   });
