@@ -110,7 +110,7 @@ def test_every_flipped_bit_of_an_index_is_found(water):
     for place in random.integers(0, len(whole), 200).tolist():
         flip(index, place, int(random.integers(8)))
         with pytest.raises(ShardError, match=rf"{FIRST}\.index.npy is damaged"):
-            ShardSet(water, "train")
+            ShardSet(water, "train").read(0)
         index.write_bytes(whole)
 
 
@@ -136,19 +136,25 @@ def publish(directory, table):
     dataclasses.replace(manifest, shards=shards, _bytes=None).save(directory)
 
 
-def test_an_index_that_lies_is_found(water):
+def test_an_index_that_lies_is_found_before_any_of_it_is_used(water):
     honest = np.load(water / f"{FIRST}.index.npy")
 
+    def refused(told):
+        shards = ShardSet(water, "train")
+        for _ in range(2):  # it does not become true by having been looked at once
+            with pytest.raises(ShardError, match=told):
+                shards.read(0)
+        with pytest.raises(ShardError, match=told):
+            Batches(shards, ["label.npy"], batch=4, order=Order(shards.counts, 0))
+
     publish(water, honest[:5])
-    with pytest.raises(ShardError, match="lists 5 samples, the manifest says 6"):
-        ShardSet(water, "train")
+    refused("lists 5 samples, the manifest says 6")
 
     for field, value in [("offset", 10**12), ("offset", -512), ("size", 2**62), ("size", 128)]:
         lying = honest.copy()
         lying["occurrence.npy"][field][3] = value
         publish(water, lying)
-        with pytest.raises(ShardError, match=r"column occurrence.npy has a record (outside the tar|that is not \|u1)"):
-            ShardSet(water, "train")
+        refused(r"column occurrence.npy has a record (outside the tar|that is not \|u1)")
 
     for column in ("occurrence.npy", "json"):
         crossed = honest.copy()

@@ -1,4 +1,4 @@
-"""Indexes are verified at opening and whenever they are read again, few are kept, and none is mapped."""
+"""Each index is verified when it is first needed and whenever it is read again, few are kept, and none is mapped."""
 
 import dataclasses
 import hashlib
@@ -9,6 +9,7 @@ import pytest
 from small_set import write_set
 
 from waterscape.data import indexes as indexes_module
+from waterscape.data import plan as plan_module
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.index import column_names
 from waterscape.data.indexes import Indexes
@@ -16,6 +17,7 @@ from waterscape.data.manifest import Manifest
 from waterscape.data.order import Order
 from waterscape.data.shard import ShardError
 from waterscape.data.store import Directory
+from waterscape.errors import UserError
 
 COLUMNS = ["occurrence.npy", "json"]
 
@@ -64,7 +66,22 @@ def test_what_is_kept_is_read_on_from_memory(water):
     for path in water.glob("*-train-*.index.npy"):
         cut(path)
     assert [shards.read(number)["json"] for number in range(len(shards))] == before
-    with pytest.raises(ShardError, match=r"index\.npy is damaged"):
+    again = ShardSet(water, "train")
+    for number in range(len(shards)):
+        with pytest.raises(ShardError, match=r"index\.npy is damaged"):
+            again.read(number)
+
+
+def test_an_index_is_read_when_it_is_needed_and_its_absence_is_told_at_the_start(water):
+    first, *others = sorted(water.glob("*-train-*.index.npy"))
+    for path in others:
+        spoil(path)
+    shards = ShardSet(water, "train")
+    assert shards.read(0)["json"]["number"] == 0
+    with pytest.raises(ShardError, match=f"{others[-1].name} is damaged"):
+        shards.read(len(shards) - 1)
+    first.unlink()
+    with pytest.raises(ShardError, match=f"{first.name} is missing"):
         ShardSet(water, "train")
 
 
@@ -80,25 +97,39 @@ def test_no_more_is_kept_than_the_bound(water, monkeypatch):
     assert list(bounded._kept) == [len(sizes) - 2, len(sizes) - 1]
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 8])
-@pytest.mark.parametrize("together", [0, 300, 1 << 20])
-def test_looked_at_together_they_say_what_each_says(tmp_path, monkeypatch, at_once, together):
+@pytest.mark.parametrize(("few", "at_once"), [(64, 8), (0, 1), (0, 3)])
+def test_side_by_side_they_say_what_each_says(tmp_path, monkeypatch, few, at_once):
     monkeypatch.setattr(Directory, "at_once", at_once)
-    monkeypatch.setattr(indexes_module, "CHECKED_BYTES", together)
+    monkeypatch.setattr(indexes_module, "FEW", few)
     manifest = write_set(tmp_path / "water", samples_per_shard=2)  # some shards have a rare column, which others lack
     opened = ShardSet(tmp_path / "water", "train").indexes
-    expected = [
-        {name for name in column_names(index) if (index[name]["size"] >= 0).all()}
-        for index in (np.load(tmp_path / "water" / f"{shard.name}.index.npy") for shard in manifest.split("train"))
-    ]
-    assert opened.complete == expected
-    assert {len(names) for names in expected} == {5}
-    assert opened.key_bytes == 9
+    stored = [np.load(tmp_path / "water" / f"{shard.name}.index.npy") for shard in manifest.split("train")]
+    for number, (index, expected) in enumerate(zip(opened, stored, strict=True)):
+        np.testing.assert_array_equal(index, expected)
+        whole = {name for name in column_names(expected) if (expected[name]["size"] >= 0).all()}
+        assert opened.complete(number) == whole
+    assert {len(opened.complete(number)) for number in range(len(opened))} == {5}
+
+
+def test_a_column_that_a_later_block_lacks_is_told_when_that_one_is_planned(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
+    write_set(tmp_path / "water", samples=12, samples_per_shard=1)  # samples 1 and 5 have it, and others that do not
+    shards = ShardSet(tmp_path / "water", "train")
+    has = [number for number in range(len(shards)) if "rare.npy" in shards.read(number)]
+    order = Order.sequential(shards.counts)
+    order.block = 1
+    with pytest.raises(UserError, match=r"'rare\.npy' is missing in some samples of shard water-train-000000"):
+        Batches(shards, ["rare.npy"], batch=1, order=order)
+    with Batches(shards, ["rare.npy"], batch=1, order=order, start=has[0], prefetch=1) as batches:
+        assert len(next(batches).columns["rare.npy"]) == 1
+        lacking = shards.shards[has[0] + 1].name
+        with pytest.raises(UserError, match=rf"'rare\.npy' is missing in some samples of shard {lacking}"):
+            next(batches)
 
 
 @pytest.mark.parametrize("number", [0, 7, 16])
 def test_the_one_that_lies_is_named_among_many(tmp_path, monkeypatch, number):
-    monkeypatch.setattr(Directory, "at_once", 1)
+    monkeypatch.setattr(indexes_module, "FEW", 8)
     manifest = write_set(tmp_path / "water", samples_per_shard=2)
     shards = list(manifest.split("train"))
     path = tmp_path / "water" / f"{shards[number].name}.index.npy"
@@ -109,12 +140,13 @@ def test_the_one_that_lies_is_named_among_many(tmp_path, monkeypatch, number):
     shards[number] = dataclasses.replace(shards[number], index_sha256=digest)
     manifest = dataclasses.replace(manifest, shards=tuple(shards), _bytes=None)
     with pytest.raises(ShardError, match=rf"{path.name}: column occurrence\.npy has a record outside the tar"):
-        ShardSet(tmp_path / "water", "train", manifest)
+        list(ShardSet(tmp_path / "water", "train", manifest).indexes)
 
 
 def test_a_set_of_shards_that_lack_a_column_altogether(tmp_path):
     write_set(tmp_path / "water", samples=6, samples_per_shard=1)
     manifest = Manifest.load(tmp_path / "water")
-    complete = Indexes(Directory(tmp_path / "water"), manifest.shards, manifest.columns).complete
+    indexes = Indexes(Directory(tmp_path / "water"), manifest.shards, manifest.columns)
+    complete = [indexes.complete(number) for number in range(len(indexes))]
     assert sum("rare.npy" in names for names in complete) == 2  # samples 1 and 5
     assert all("json" in names for names in complete)

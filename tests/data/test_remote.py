@@ -70,8 +70,9 @@ def keys_of(out):
 
 def test_a_remote_set_is_read_as_a_local_one_and_each_file_is_fetched_once(server, water):
     near, far = ShardSet(water, "train"), ShardSet(f"{server.url}/water", "train")
-    assert server.gets(".tar") == {}  # opening fetches no tar
-    assert server.gets(".npy") == {f"/water/water-train-00000{number}.index.npy": 1 for number in range(6)}
+    assert set(server.gets("")) == {"/water/manifest.json"}  # opening fetches no tar and no index
+    far.read(0)
+    assert server.gets(".npy") == {"/water/water-train-000000.index.npy": 1}
     for number in range(33):
         for name, value in far.read(number).items():
             np.testing.assert_array_equal(value, near.read(number)[name])
@@ -301,7 +302,7 @@ def test_a_cache_that_may_only_be_read_serves_what_it_holds(server, small_disk, 
     with pytest.raises(UserError, match=r"cannot be written to .Read-only file system.: make room or rights there, or"):
         again.read(10)
     with pytest.raises(UserError, match="cannot be written to"):
-        ShardSet(f"{server.url}/water", "test")
+        ShardSet(f"{server.url}/water", "test").read(0)
 
 
 def test_a_file_in_the_way_of_the_cache_is_one_line(server, water, monkeypatch):
@@ -392,11 +393,17 @@ def test_two_processes_train_from_afar_and_fetch_each_file_once(tiles, tmp_path,
     train_from_afar(tiles, tmp_path, 2)
 
 
-def test_indexes_are_fetched_side_by_side(tmp_path, monkeypatch):
+def test_indexes_of_a_block_are_fetched_side_by_side_and_only_those(tmp_path, monkeypatch):
     monkeypatch.setenv("WATERSCAPE_CACHE", str(tmp_path / "cache"))
     write_set(tmp_path / "water", samples=160, samples_per_shard=1)
     with HostileServer(tmp_path) as server:
+        shards = ShardSet(f"{server.url}/water", "train")
+        assert len(shards.shards) == 128
         server.latency = 0.05
         began = time.monotonic()
-        assert len(ShardSet(f"{server.url}/water", "train").shards) == 128
+        shards.require(["label.npy"], range(64))
+        assert time.monotonic() - began < 64 * server.latency / 2
+        assert len(server.gets(".npy")) == 64
+        assert len([len(index) for index in shards.indexes]) == 128
         assert time.monotonic() - began < 128 * server.latency / 2
+        assert set(server.gets(".npy").values()) == {1}

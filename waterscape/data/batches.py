@@ -73,7 +73,7 @@ class Batches(Iterator[Loaded]):
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
 
     Raises:
-        UserError: a column that some sample has not.
+        UserError: a column that some sample of the first block has not; of a later block, from `next`.
         ShardError: from `next`, as soon as a thread met a record that fails its checks, or one more of them than may
             be skipped.
     """
@@ -111,6 +111,9 @@ class Batches(Iterator[Loaded]):
         stored = list(dict.fromkeys(self.columns.values()))
         self.stands_in = rank >= batch
         share = len(reading(batch, rank, world))
+        for name in stored:
+            shards.column(name)
+        shards.require(stored, next(order.blocks(start))[1].tolist())
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged, stored)
@@ -169,9 +172,6 @@ class Batches(Iterator[Loaded]):
     def _fixed(self, name: str) -> Column | None:
         """The column, if its arrays are all of one shape and can be read in place; None if not."""
         column = self.shards.column(name)
-        for complete, shard in zip(self.shards.indexes.complete, self.shards.shards, strict=True):
-            if name not in complete:
-                raise UserError(f"column {name!r} is missing in some samples of shard {shard.name}: leave it out")
         return None if column.shape is None else column
 
     def _work(self) -> None:

@@ -55,10 +55,10 @@ class OpenFile:
 class ShardSet:
     """One split of a set of shards, readable at random; keys and offsets are read from the indexes when needed.
 
-    Opening checks that each shard is there, that its tar has the manifest's length and its index the manifest's sha256
-    and number of samples. Nothing is mapped: a file that shrinks is an error, not a SIGBUS. Of a set behind a URL the
-    indexes are fetched at opening, side by side, and each tar when it is first read, or before, as `ahead` tells; both
-    come through the node's cache.
+    Opening checks that each shard is there, and that its tar has the manifest's length; an index is verified by the
+    manifest's sha256 and number of samples before any of it is used. Nothing is mapped: a file that shrinks is an
+    error, not a SIGBUS. Of a set behind a URL opening fetches the manifest alone, and each index and tar comes when it
+    is first read, or before, as `ahead` tells, through the node's cache.
 
     Args:
         place: a directory, or any URL that fsspec opens.
@@ -167,14 +167,28 @@ class ShardSet:
             raise self.diagnose(shard, row, column)
         return memoryview(record)[BLOCK : BLOCK + size]
 
+    def require(self, columns: Sequence[str], shards: Sequence[int]) -> None:
+        """Raise `UserError` where a sample of these shards lacks one of the columns."""
+        self.indexes.bring(shards)
+        for shard in shards:
+            for column in columns:
+                if column not in self.indexes.complete(shard):
+                    where = f"some samples of shard {self.shards[shard].name}"
+                    raise UserError(f"column {column!r} is missing in {where}: leave it out")
+
     def entries(self, shards: NDArray[np.int64], rows: NDArray[np.int64], column: str) -> NDArray[np.void]:
-        """Index entries of many samples: the member's name in the tar, its record's offset and crc32."""
+        """Index entries of many samples: the member's name in the tar, its record's offset and crc32.
+
+        Raises `UserError` where a sample of their shards lacks the column.
+        """
+        needed = np.unique(shards).tolist()
+        self.require([column], needed)
+        indexes = {shard: self.indexes[shard] for shard in needed}
         suffix = b"." + column.encode()
-        widest = self.indexes.key_bytes + len(suffix)
+        widest = max((index.dtype["key"].itemsize for index in indexes.values()), default=0) + len(suffix)
         table = np.empty(len(shards), [("name", f"S{widest}"), ("offset", np.int64), ("crc32", np.uint32)])
-        for shard in np.unique(shards).tolist():
+        for shard, index in indexes.items():
             chosen = np.flatnonzero(shards == shard)
-            index = self.indexes[shard]
             entries = index[column][rows[chosen]]
             table["name"][chosen] = np.char.add(index["key"][rows[chosen]], suffix)
             table["offset"][chosen] = entries["offset"]

@@ -47,6 +47,10 @@ class Store(ABC):
     def manifest(self) -> bytes:
         """The manifest's bytes. Raises `FileNotFoundError` where there is none."""
 
+    def holds_index(self, shard: Shard) -> bool:  # noqa: ARG002
+        """Whether the index is there, as far as that is known without reading it."""
+        return True
+
     @abstractmethod
     def index(self, shard: Shard, most_bytes: int) -> bytes:
         """The index, whose sha256 is the manifest's, and which has no more bytes. Raises `ShardError`."""
@@ -80,6 +84,10 @@ class Directory(Store):
     def manifest(self) -> bytes:
         """The file's bytes."""
         return (self.directory / MANIFEST).read_bytes()
+
+    def holds_index(self, shard: Shard) -> bool:
+        """Whether the file is there."""
+        return os.path.exists(f"{self.name}/{shard.name}.index.npy")  # noqa: PTH110 (a `Path` costs more)
 
     def index(self, shard: Shard, most_bytes: int) -> bytes:
         """The file's bytes."""
