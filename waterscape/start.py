@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 from torch import nn
 
 from waterscape import models
@@ -126,8 +127,10 @@ def collapse_watch(recipe: Recipe, run: Run, training: Samples) -> list[Watcher]
 def read_options(model: str, preset: str, arguments: list[str]) -> tuple[Recipe, Run]:
     """The recipe's and the run's options. An unknown one ends the program with those that there are."""
     recipe = models.presets(model)[preset]
+    usual = Run(out=tyro.MISSING, batch=models.usual_batch(model, preset))
+    parts = {"run": usual, "recipe": recipe}
     options = dataclasses.make_dataclass(
-        "Train", [("run", Run), ("recipe", type(recipe), dataclasses.field(default=recipe))], frozen=True
+        "Train", [(name, type(part), dataclasses.field(default=part)) for name, part in parts.items()], frozen=True
     )
     options.__doc__ = f"Train {model}:{preset}. The same command again resumes."
     parsed: Any = parse(options, arguments, f"waterscape train {model}:{preset}")

@@ -58,6 +58,15 @@ def test_several_processes_are_launched(tmp_path):
         assert options == Run(out=tmp_path, processes=4)
 
 
+@pytest.mark.parametrize(("batch", "told"), [(64, False), (32, True)])
+def test_a_batch_is_told_where_it_is_not_the_presets_own(tmp_path, batch, told):
+    reference = models.presets("landscape_gan")["reference"]
+    text = command(facts_of(Run(out=tmp_path, batch=batch), "landscape_gan", "reference", reference))
+    assert ("--batch" in text) == told
+    _, options = read_options("landscape_gan", "reference", shlex.split(text.partition(":reference ")[2]))
+    assert options.batch == batch
+
+
 def test_an_option_of_another_version_is_left_out(tmp_path):
     facts = usual(tmp_path)
     facts["run"]["long_gone"] = 3

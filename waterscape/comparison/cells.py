@@ -147,7 +147,7 @@ def _asked(wanted: Comparison, candidate: Candidate, options: Sequence[str]) -> 
 
 
 def batch_of(candidate: Candidate) -> int:
-    """Images a step."""
+    """Images a step: the same for both presets, whatever their sources state, unless the settings say otherwise."""
     return int(candidate.settings.get("batch", Run.batch))
 
 
@@ -167,7 +167,7 @@ def words(wanted: Comparison, candidate: Candidate, run: Path, seed: int) -> lis
     found += ["--no-tensorboard", "--held-out", 0, "--evaluate-every", 0]
     found += [word for name in ("report", "picture", "checkpoint") for word in (f"--{name}-every", NEVER)]
     found += [word for start in wanted.starts(candidate.preset) for word in ("--start", start)]
-    for name, value in candidate.settings.items():
+    for name, value in {"batch": batch_of(candidate), **candidate.settings}.items():
         option = name.replace("_", "-")
         found += [f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool) else [f"--{option}", value]
     return [str(word) for word in found]

@@ -42,6 +42,18 @@ def search_space(model: str) -> dict[str, tuple[Any, ...]]:
     return getattr(importlib.import_module(f"{__name__}.{model}"), "SEARCH", {})
 
 
+def usual_batch(model: str, preset: str) -> int:
+    """Images a step where `--batch` is left out: as the source of a preset states it, in its file's `BATCH`; else 32.
+
+    Raises `UserError` for a model that there is not.
+    """
+    from waterscape.training.run import Run
+
+    presets(model)
+    stated: Mapping[str, int] = getattr(importlib.import_module(f"{__name__}.{model}"), "BATCH", {})
+    return stated.get(preset, Run.batch)
+
+
 def split_name(text: str) -> tuple[str, str]:
     """`MODEL[:PRESET]` as (model, preset), both known. Raises `UserError` with the valid ones."""
     model, _, preset = text.partition(":")

@@ -15,7 +15,7 @@ Commands; Places365's weights come from a file of yours, or a trained scene_clas
     python tools/pack_pairs.py --photos world/photos --satellite world/satellite --out shards/pairs
     waterscape train landscape_gan:small --data shards/pairs --columns jpg=photo.jpg --out runs/views --batch 16
     waterscape train satellite_encoder --data shards/pairs --start generator=runs/views --out runs/encoder --images 6000
-    waterscape train satellite_encoder:reference … --batch 64 --places365 resnet18_places365.pth.tar
+    waterscape train satellite_encoder:reference … --places365 resnet18_places365.pth.tar
     waterscape predict runs/encoder tile.jpg --out predicted
 Result of one run of `recommended` (batch 32) on 700 synthetic pairs, with a generator of 64×64 (landscape_gan:small,
 40 000 images), 6000 images in 158 s on a busy core; held out 150:
@@ -219,6 +219,9 @@ def middle(tile: Tensor) -> Tensor:
 def _side(generator: Generator) -> int:
     return int(generator(torch.zeros(1, generator.latent)).shape[2])
 
+
+BATCH = {"reference": 64}
+"""Images a step as the source states them; `--batch` overrides."""
 
 PRESETS = {
     "reference": SatelliteEncoder(),

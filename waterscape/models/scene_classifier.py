@@ -4,7 +4,7 @@ Source: the landscape classifier's baseline (11 235 271 parameters) and Efficien
 788 999), cross-entropy, weighted sampling, augmentation in training only; with 20 323 photos its baseline reached
 69.7 %. `small` is ours: residual blocks at 96 × 96, 304 103 parameters.
 
-    waterscape train scene_classifier:baseline --data shards/scenes --out runs/b --balance class.npy --batch 64
+    waterscape train scene_classifier:baseline --data shards/scenes --out runs/b --balance class.npy
     waterscape train scene_classifier:small --data shards/scenes --out runs/scenes --balance class.npy --images 6000
     waterscape classify runs/scenes --data shards/scenes; waterscape classify runs/scenes photo.jpg …
 On 210 real photos (147 to train on), three seeds each, called right, mean ± standard deviation over the seeds:
@@ -193,6 +193,9 @@ def framed(images: Tensor, right: Tensor, width: int = 5) -> Tensor:
         edge[:] = colour
     return made
 
+
+BATCH = {"reference": 64, "baseline": 64}
+"""Images a step as the source states them; `--batch` overrides."""
 
 PRESETS = {
     "reference": SceneClassifier(),

@@ -9,7 +9,7 @@ layer, batches of 20, 1000 steps. There, true is 0 and made is 1; here the other
 learning few chips by heart: augmentation of all that it sees, R1, and averaged weights of the generator.
 
 Command, the listings for a GPU (80×80 convolutions 5×5 of 256 channels take seconds a chip on a CPU):
-    waterscape train ship_gan:reference --data shards/ships --out runs/ships --batch 20 --images 20000
+    waterscape train ship_gan:reference --data shards/ships --out runs/ships --images 20000
     waterscape train ship_gan --data shards/ships --out runs/ships --batch 16 --images 30000
 strip.png of the run shows one fixed noise over the course of training.
 
@@ -187,6 +187,9 @@ def clipped(optimizer: torch.optim.Optimizer, most: float) -> torch.optim.Optimi
     optimizer.register_step_pre_hook(clip)
     return optimizer
 
+
+BATCH = {"reference": 20, "printed": 20}
+"""Images a step as the source states them; `--batch` overrides."""
 
 PRESETS = {
     "reference": ShipGAN(),

@@ -36,6 +36,7 @@ def _options(facts: Mapping[str, Any], processes: int) -> Iterator[str]:
     preset: dict[str, Any] = {}
     try:
         preset = dataclasses.asdict(models.presets(facts["model"])[facts["preset"]])  # type: ignore[call-overload]
+        usual["batch"] = models.usual_batch(facts["model"], facts["preset"])
     except (UserError, KeyError):  # of another version: every option is told
         preset = {}
     given = {name: value for name, value in facts["run"].items() if name in usual}
