@@ -57,6 +57,10 @@ def test_a_view_does_not_depend_on_the_batch(views):
     whole = views.of(images, draw)
     for rows in (slice(0, 3), slice(3, 7), slice(4, 5)):
         assert torch.equal(views.of(images[rows], draw.rows(rows)), whole[rows])
+    for processes in (2, 4):  # as they share a global batch, each drawing for its own samples alone
+        shares = torch.arange(7).tensor_split(processes)
+        found = [views.of(images[mine], Draw(5, mine)) for mine in shares]
+        assert torch.equal(torch.cat(found), whole)
 
 
 def test_no_change_is_no_change():

@@ -75,6 +75,36 @@ def test_more_of_one_than_of_the_other():
     assert {table.shape for table in matrices(made, true).values()} == {(2, 5)}
 
 
+def test_pictures_of_every_kind_are_read_and_bad_ones_named(folders, tmp_path):
+    """One picture as it may come, beside itself as it is."""
+    place = tmp_path / "kinds"
+    place.mkdir()
+    plain = Image.open(folders / "real" / "a.png")
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    plain.convert("CMYK").save(place / "inks.jpg", quality=100, subsampling=0)
+    plain.convert("RGBA").save(place / "opaque.png")
+    plain.transpose(Image.Transpose.ROTATE_90).save(place / "lying.jpg", quality=100, subsampling=0, exif=lying)
+    grey = plain.convert("L")
+    grey.save(place / "grey.jpg", quality=100)
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 8).save(place / "deep.png")
+    found = read_folder(place, 64)
+    assert found.names == ("deep.png", "grey.jpg", "inks.jpg", "lying.jpg", "opaque.png")
+    whole = read_folder(folders / "real", 64).pictures[0]
+    for name, picture in zip(found.names, found.pictures, strict=True):
+        wanted = picture[:1].expand(3, -1, -1) if name in ("deep.png", "grey.jpg") else whole
+        assert (picture - wanted).abs().mean() < 0.05, name
+    assert torch.allclose(found.pictures[0], found.pictures[1], atol=0.1)
+    good = (place / "lying.jpg").read_bytes()
+    (place / "cut.jpg").write_bytes(good[: len(good) // 2])
+    with pytest.raises(UserError, match=r"cut\.jpg: damaged or cut short.*; take it out"):
+        read_folder(place, 64)
+    (place / "cut.jpg").unlink()
+    Image.new("1", (9000, 9000)).save(place / "enormous.png")
+    with pytest.raises(UserError, match=r"enormous\.png: too large: 9000 × 9000 pixels.*; take it out"):
+        read_folder(place, 64)
+
+
 def test_what_cannot_be_compared(folders):
     (folders / "empty").mkdir()
     for words, told in (

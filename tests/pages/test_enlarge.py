@@ -94,17 +94,23 @@ def test_bad_files_are_named_and_the_others_enlarged(enlarger, tmp_path, capsys)
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "bright.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "colour.png")
     (tmp_path / "words.tif").write_text("no tile")
+    Image.new("RGBA", (8, 8)).save(tmp_path / "clear.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:300])
+    Image.new("L", (9_500, 9_500)).save(tmp_path / "enormous.png")
     names = ["good.png", "bright.png", "colour.png", "words.tif", "absent.png"]
+    names += ["clear.png", "deep.png", "cut.png", "enormous.png"]
     words = ["enlarge", enlarger, *(tmp_path / name for name in names), "--out", tmp_path / "out"]
     assert dispatch([str(word) for word in words]) == 1
     told = capsys.readouterr().err.splitlines()
-    reasons = ("holds 200, above 100", "mode RGB", "not a GeoTIFF that can be read", "no such file")
+    reasons = ["holds 200, above 100", "mode RGB", "not a GeoTIFF that can be read", "no such file"]
+    reasons += ["mode RGBA", "mode I;16", "cannot be read", "gigantic"]
     assert len(told) == len(reasons)
     for line, name, reason in zip(told, names[1:], reasons, strict=True):
         assert line.startswith(f"{tmp_path / name}: NOT enlarged: ")
         assert reason in line
     assert (tmp_path / "out" / "good.png").exists()
-    assert len(json.loads((tmp_path / "out" / "enlarged.json").read_text())["not enlarged"]) == 4
+    assert len(json.loads((tmp_path / "out" / "enlarged.json").read_text())["not enlarged"]) == len(reasons)
 
 
 def test_what_cannot_be_is_told_before_anything_is_written(enlarger, runs, tmp_path):

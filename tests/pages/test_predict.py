@@ -177,6 +177,40 @@ def test_what_is_no_tile_is_told_and_the_others_are_predicted(places, tiles, tmp
     assert capsys.readouterr().err.count("NOT predicted") == 6
 
 
+def test_tiles_of_every_kind_are_predicted_as_the_plain_one_or_named(places, tiles, tmp_path, capsys):
+    plain = Image.open(tiles[0])
+    lying = Image.Exif()
+    lying[0x0112] = 6  # the picture lies on its side: shown upright, it is turned by a quarter
+    kinds = {
+        "plain.png": ["PNG made JPEG"],
+        "inks.jpg": ["CMYK made RGB"],
+        "opaque.png": ["PNG made JPEG"],
+        "clear.png": ["PNG made JPEG", "transparency laid on white"],
+        "lying.jpg": ["turned upright"],
+    }
+    plain.save(tmp_path / "plain.png")
+    plain.convert("CMYK").save(tmp_path / "inks.jpg", quality=100)
+    plain.convert("RGBA").save(tmp_path / "opaque.png")
+    Image.merge("RGBA", [*plain.split(), Image.new("L", plain.size, 254)]).save(tmp_path / "clear.png")
+    plain.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.jpg", quality=100, exif=lying)
+    bad = {"cut.jpg": "damaged or cut short", "enormous.png": "too large: 9000 × 9000 pixels"}
+    (tmp_path / "cut.jpg").write_bytes(tiles[0].read_bytes()[:900])
+    Image.new("1", (9000, 9000)).save(tmp_path / "enormous.png")
+    files = [tmp_path / name for name in (*kinds, *bad)]
+    assert predict(places / "run", tiles[0], *files, "--out", tmp_path / "out") == 1
+    told = json.loads((tmp_path / "out" / "predicted.json").read_text())
+    first, *others = told["predicted"]
+    assert {Path(one["tile"]).name: one["read"] for one in others} == kinds
+    for one in others:
+        assert one["numbers"] == pytest.approx(first["numbers"], abs=0.1), one["tile"]
+    assert "inks.jpg: " in (printed := capsys.readouterr()).out
+    assert "(CMYK made RGB)" in printed.out
+    for name, reason in bad.items():
+        assert reason in told["not predicted"][str(tmp_path / name)]
+        assert f"{name}: NOT predicted: " in printed.err
+    assert f"{1 + len(kinds)} predicted, {len(bad)} not" in printed.out
+
+
 def test_words_that_do_not_go_together(places, tiles, mosaic):
     for words, told in (
         ((), "name the tiles, or --at"),

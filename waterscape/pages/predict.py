@@ -64,7 +64,8 @@ def predict(trained: Trained, options: Predict) -> int:
     for one in _tiles(options, usual):
         if isinstance(one, Tile):
             found.append(predicted(trained, one))
-            print(f"{one.name}: {' '.join(f'{number:+.2f}' for number in found[-1].numbers.tolist())}")
+            done = f" ({', '.join(one.done)})" if one.done else ""
+            print(f"{one.name}: {' '.join(f'{number:+.2f}' for number in found[-1].numbers.tolist())}{done}")
         else:
             name, reason = one
             bad[name] = reason
@@ -109,7 +110,8 @@ def _tiles(options: Predict, usual: dict[str, Any]) -> Iterator[Tile | tuple[str
     """All tiles in turn; one that cannot be used with the reason. Raises `UserError` where no point can be cut."""
     for path in options.files:
         try:
-            yield Tile(str(path), stored_tile(read(path), usual, options.metres_per_pixel))
+            photo = read(path)
+            yield Tile(str(path), stored_tile(photo, usual, options.metres_per_pixel), photo.done)
         except (PhotoError, UserError, OSError) as error:
             yield str(path), " ".join(str(error).removeprefix(f"{path} ").split())
     for text in options.at:
@@ -132,7 +134,8 @@ def _write(trained: Trained, found: Sequence[Prediction], bad: dict[str, str], o
         file = f"{number:04d}.png"
         picture = Image.fromarray(np.rint(one.landscape * 255).astype(np.uint8))
         save_png(picture, out / file, **facts, tile=one.name)
-        told.append({"tile": one.name, "landscape": file, "numbers": [round(n, 6) for n in one.numbers.tolist()]})
+        numbers = [round(number, 6) for number in one.numbers.tolist()]
+        told.append({"tile": one.name, "landscape": file, "numbers": numbers, "read": list(one.done)})
     size = max(found[0].landscape.shape[0], SHOWN // 2)
     pairs = [np.concatenate([_enlarged(part, size) for part in (one.tile, one.landscape)]) for one in found]
     title = f"SYNTHETIC landscapes of {len(found)} tiles: {trained.model}:{trained.preset}, {trained.images} images"

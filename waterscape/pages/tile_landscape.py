@@ -31,20 +31,25 @@ SCALES_AGREE = 0.05  # a share by which metres per pixel may differ from trainin
 
 @dataclass(frozen=True)
 class Tile:
-    """A satellite tile: where it comes from, and the JPEG that a set would store."""
+    """A satellite tile: where it comes from, the JPEG that a set would store, what was done to the file for that."""
 
     name: str
     stored: bytes
+    done: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A tile as the encoder sees it (S S 3, 0..1), its numbers (D), and the landscape (H W 3, 0..1)."""
+    """A tile as the encoder sees it (S S 3, 0..1), its numbers (D), and the landscape (H W 3, 0..1).
+
+    `done`: as the tile has it.
+    """
 
     name: str
     tile: NDArray[np.floating[Any]]
     numbers: torch.Tensor
     landscape: NDArray[np.floating[Any]]
+    done: tuple[str, ...] = ()
 
 
 def tile_from(source: str, latitude: float, longitude: float, pixels: tuple[int, int], metres: float) -> bytes:
@@ -122,4 +127,4 @@ def predicted(trained: Trained, tile: Tile) -> Prediction:
     batch = {name: entry.numbers(torch.from_numpy(stored.copy())[None], torch.float32)}
     numbers = checked_finite(trained, trained.recipe.encode(trained.networks, batch))
     landscape = checked_finite(trained, trained.recipe.decode(trained.networks, numbers))
-    return Prediction(tile.name, stored / 255, numbers[0], as_array(landscape)[0])
+    return Prediction(tile.name, stored / 255, numbers[0], as_array(landscape)[0], tile.done)
