@@ -2,6 +2,7 @@
 
     python tools/export_occurrence.py --country RS --out exports --dry-run
     python tools/export_occurrence.py --country RS --out exports
+    python tools/export_occurrence.py --country RS --out exports --projection equal-area
     python tools/export_occurrence.py --country RS --out exports --reference --to drive
     python tools/export_occurrence.py --area area.geojson --out exports --to gs://my-bucket/water
     python tools/pack_occurrence.py exports --out shards/water
@@ -17,7 +18,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -66,9 +67,13 @@ class Command:
     """Google Cloud project that Earth Engine counts the work to; or set GOOGLE_CLOUD_PROJECT."""
     to: str = "download"
     """Straight into the folder; or `drive` or `gs://BUCKET/FOLDER`, by tasks on the servers."""
+    projection: Literal["utm", "equal-area"] | None = None
+    """utm where left out: squares in its zones, which keep shapes; lengths are off by 0.1 % at most. equal-area: in
+    blocks of 12°, each in Lambert's azimuthal projection about its middle, which keeps areas; lengths are off by 0.3 %
+    at most."""
     reference: bool = False
-    """The reference's way: degrees (EPSG:4326) instead of the zones of UTM, GSW1_3, Russia's part `lena` cut by two
-    boxes. Tiles of the north come out stretched."""
+    """The reference's way: degrees (EPSG:4326) instead of metres, GSW1_3, Russia's part `lena` cut by two boxes. Tiles
+    of the north come out stretched."""
     image: str | None = None
     """With a band `occurrence`: JRC/GSW1_4/GlobalSurfaceWater, with --reference JRC/GSW1_3/GlobalSurfaceWater."""
     metres: float = 100.0
@@ -107,7 +112,7 @@ def _export(command: Command) -> int:
     """List and tell, then do; returns the exit code."""
     to = None if command.to == "download" else Destination.read(command.to, safe_name(command.out.resolve().name))
     parts = _cut_up(command, _parts(command))
-    way: Way = "degrees" if command.reference else "utm"
+    way: Way = "degrees" if command.reference else command.projection or "utm"
     sheets = sheets_over(parts, way, command.metres, command.tile_size)
     image = command.image or (REFERENCE_IMAGE if command.reference else IMAGE)
     ground = command.country or "area"
@@ -163,6 +168,8 @@ def _check(command: Command) -> None:
         raise UserError(f"--tile-size is {command.tile_size}; give a multiple of 16 from 16 to 2048")
     if not command.reference and command.tile_size * command.metres > 100_000:
         raise UserError(f"tiles of {command.tile_size * command.metres / 1000:g} km: a zone of UTM is narrow; take 100")
+    if command.reference and command.projection:
+        raise UserError(f"--reference is in degrees, not --projection {command.projection}: give one of them")
     if not command.tile_size <= command.request_pixels <= 6144:
         raise UserError(f"--request-pixels is {command.request_pixels}; give {command.tile_size} to 6144")
     if not 0.01 <= command.poll_seconds <= 3600:

@@ -29,6 +29,8 @@ def grid_of(request: Mapping[str, Any], image: Image) -> Grid:
     numbers = [
         float(affine.get(key, 0)) for key in ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
     ]
+    if "[" in grid.get("crsCode", ""):
+        raise ServiceError(400, f"Unable to parse the CRS code '{grid['crsCode']}'.")  # well-known text is `crsWkt`
     crs = grid.get("crsCode") or grid.get("crsWkt") or (image.bands[0].projection.crs if image.bands else "EPSG:4326")
     width, height = int(size.get("width", 0)), int(size.get("height", 0))
     if width < 1 or height < 1:

@@ -166,8 +166,11 @@ def as_projection(value: Any) -> Projection:
         raise TypeError
     try:
         CRS(value)
+        read = not value.startswith("+")  # codes and well-known text; PROJ's words are not the service's
     except CRSError:
-        raise ServiceError(400, f"The CRS of a map projection could not be parsed: '{value}'.") from None
+        read = False
+    if not read:
+        raise ServiceError(400, f"The CRS of a map projection could not be parsed: '{value}'.")
     return Projection(value, DEGREE)
 
 

@@ -18,8 +18,9 @@ import rasterio
 import shapely
 from loopback_earthengine import Fault, serve
 from programs import ROOT, run_tool
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from small_country import BOUNDARIES, country, sampled, served, waters
+from waiting import until
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
@@ -64,11 +65,14 @@ def same(one, other):
         assert one[name][3] == other[name][3] == 255
 
 
-@pytest.fixture(scope="module", params=["utm", "degrees"])
+WAYS = {"utm": [], "equal-area": ["--projection", "equal-area"], "degrees": ["--reference"]}
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def undisturbed(request, tmp_path_factory):
     """An export, straight: the folder, the words that made it, what it told, and what was asked for."""
     out = tmp_path_factory.mktemp("exports") / "water"
-    way = ["--reference"] if request.param == "degrees" else []
+    way = WAYS[request.param]
     with serve(**served()) as server:
         code, told, error = run(out, server.url, *way)
         assert code == 0, error
@@ -78,20 +82,26 @@ def undisturbed(request, tmp_path_factory):
 def test_tiles_hold_the_ground_they_say_true_to_scale_and_never_twice(undisturbed):
     out, way, told, _ = undisturbed
     found, raster = tiles(out), waters()
-    assert len(found) > (80 if way else 40)
+    degrees = way == WAYS["degrees"]
+    assert len(found) > (80 if degrees else 40)
     squares = []
     for name, (percent, crs, transform, nodata) in found.items():
         assert np.array_equal(percent, sampled(raster, crs, transform, SIZE)), name
         assert nodata == 255
         a, _, c, _, e, f = transform
         assert (a, e) == (
-            (100, -100) if not way else (pytest.approx(100 / 111319.4908), pytest.approx(-100 / 111319.4908))
+            (100, -100) if not degrees else (pytest.approx(100 / 111319.4908), pytest.approx(-100 / 111319.4908))
         )
         ring = np.array([(c, f), (c + a * SIZE, f), (c + a * SIZE, f + e * SIZE), (c, f + e * SIZE)])
         places = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*ring.T)
         squares.append((name.split("/")[0], shapely.Polygon(np.stack(places, 1))))
-    if not way:
-        assert {crs for _, crs, _, _ in found.values()} == {"EPSG:32637", "EPSG:32638"}
+    if not degrees:
+        systems = {crs for _, crs, _, _ in found.values()}
+        if way:
+            (laea,) = (CRS(crs) for crs in systems)
+            assert laea == CRS("+proj=laea +lat_0=66 +lon_0=48 +datum=WGS84")
+        else:
+            assert systems == {"EPSG:32637", "EPSG:32638"}
         ground = [square for _, square in squares]
         assert shapely.union_all(ground).area == pytest.approx(sum(square.area for square in ground), rel=1e-4)
     assert {part for part, _ in squares} == {"LS-1", "LS-2"}
@@ -113,18 +123,29 @@ def test_the_plan_foretells_the_distortion_of_each_tile(undisturbed):
         x[2:] = c + a * SIZE / 2
         longitude, latitude = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
         across, down = Geod(ellps="WGS84").inv(longitude[::2], latitude[::2], longitude[1::2], latitude[1::2])[2]
-        row = {key: float(rows[name][key]) for key in ("scale_least", "scale_most", "stretch")}
-        if way:
+        row = {key: float(rows[name][key]) for key in ("scale_least", "scale_most", "stretch", "area")}
+        if way == WAYS["degrees"]:
             assert row["stretch"] == pytest.approx(down / across, rel=6e-3)  # at the tile's worst end
             assert row["stretch"] > 2
         else:
             for metres in (across, down):
                 assert row["scale_least"] - 2e-6 <= 100 * SIZE / metres <= row["scale_most"] + 2e-6
-            assert row["stretch"] < 1.00001
+            edges = np.linspace(0, SIZE, 9)
+            ring = np.concatenate([[(x, 0) for x in edges], [(SIZE, y) for y in edges]])
+            ring = np.concatenate([ring, SIZE - ring])
+            longitude, latitude = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
+                *(c + a * ring[:, 0], f + e * ring[:, 1])
+            )
+            ground = abs(Geod(ellps="WGS84").polygon_area_perimeter(longitude, latitude)[0])
+            assert row["area"] == pytest.approx((100 * SIZE) ** 2 / ground, abs=3e-5)
+            assert row["stretch"] < (1.006 if way else 1.00001)
+            assert way == [] or row["area"] == 1
 
 
 @pytest.mark.parametrize(
-    ("undisturbed", "to"), [("utm", "drive"), ("degrees", "gs://my-bucket/some/where")], indirect=["undisturbed"]
+    ("undisturbed", "to"),
+    [("utm", "drive"), ("equal-area", "drive"), ("degrees", "gs://my-bucket/some/where")],
+    indirect=["undisturbed"],
 )
 @pytest.mark.long
 def test_drive_and_buckets_get_the_same_files(undisturbed, tmp_path, to):
@@ -164,14 +185,15 @@ def test_files_that_were_brought_by_hand_are_taken_for_tiles(undisturbed, tmp_pa
 
 def test_the_folder_feeds_pack_occurrence(undisturbed, tmp_path):
     out, way, _, _ = undisturbed
-    more = ["--true-scale"] if way else []
+    degrees = way == WAYS["degrees"]
+    more = ["--true-scale"] if degrees else []
     code, told, error = run_tool(
         "pack_occurrence", out, "--out", tmp_path / "shards", "--tile-size", SIZE, "--block-km", 10, *more
     )
     assert code == 0, error
     manifest = Manifest.load(tmp_path / "shards")
     packed = sum(shard.samples for shard in manifest.shards)
-    assert packed > len(tiles(out)) * (0.25 if way else 0.9), told
+    assert packed > len(tiles(out)) * (0.25 if degrees else 0.9), told
 
 
 @pytest.mark.parametrize("undisturbed", ["utm"], indirect=True)
@@ -298,9 +320,7 @@ def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(undisturbed,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            deadline = time.monotonic() + 60
-            while server.count(PIXELS) + server.count(EXPORT) == before and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda: server.count(PIXELS) + server.count(EXPORT) > before)  # noqa: B023 at once
             time.sleep(random.uniform(0, 0.6))
             program.send_signal(signal.SIGKILL)
             ended.append(program.wait())
@@ -327,6 +347,7 @@ def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(undisturbed,
         (("--tile-size", "100"), "give a multiple of 16"),
         (("--at-once", "41"), "give 1 to 40"),
         (("--metres", "1"), "--metres is 1"),
+        (("--reference", "--projection", "utm"), "--reference is in degrees, not --projection utm"),
         (("--again", "LS-7", "--to", "drive"), "no such sheet is left to do; there are LS-1-37N"),
         (("--again", "LS-1-37N"), "--again LS-1-37N starts a task anew: give --to drive or --to gs://"),
         (("--poll-seconds", "-1"), "--poll-seconds is -1; give 0.01 to 3600"),
@@ -360,6 +381,7 @@ def test_another_export_into_the_same_folder_is_refused(undisturbed):
     for more, differ in (
         (("--metres", 200), "metres, tiles"),
         (("--reference",), "image, projection"),
+        (("--projection", "equal-area"), "projection"),
         (("--cut", "a=60.1,41.5,60.2,41.6"), "sheets differ"),
     ):
         code, _, error = run(out, url, *more)

@@ -9,6 +9,7 @@ from pyproj import Geod
 
 from waterscape.errors import UserError
 from waterscape.sources.area import box_area
+from waterscape.sources.equal_area import squares_centred_in
 from waterscape.sources.occurrence_export import sheets as rules
 from waterscape.sources.occurrence_export.covered import uncovered
 from waterscape.sources.occurrence_export.distortion import distortion
@@ -58,6 +59,50 @@ def test_tiles_lie_on_the_grid_of_their_zone_whatever_the_area():
     assert places[0] < places[1]
     for _, _, x, _, _, y in places[1]:
         assert ((x - 500_000) % 25_600, y % 25_600) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("box", "blocks"),
+    [
+        ((60.2, 37, 61, 39), {"x-66N048E"}),
+        ((59, 29, 61, 41), {"x-54N030E", "x-54N050E", "x-66N024E", "x-66N048E"}),
+        ((-1, 95, 1, 97), {"x-06N090E", "x-06N102E", "x-06S090E", "x-06S102E"}),
+        ((65, 178, 67, -178), {"x-66N168E", "x-66N168W"}),
+        ((83, 0, 84, 60), {"x-78N000E", "x-78N040E"}),
+    ],
+)
+def test_blocks_of_equal_area_share_no_ground_and_lose_little(box, blocks):
+    sheets = over(*box, way="equal-area")
+    assert {sheet.name for sheet in sheets} == blocks
+    squares = np.concatenate([sheet.rings_in_degrees() for sheet in sheets])
+    middle = (box[1] + box[3] + 360 * (box[3] < box[1])) / 2
+    squares[..., 0] = (squares[..., 0] - middle + 180) % 360 - 180 + middle
+    tiles = shapely.polygons(squares)
+    assert shapely.union_all(tiles).area == pytest.approx(sum(tile.area for tile in tiles), rel=1e-4)
+    parts = [Part("x", box_area(*box))]
+    lost = uncovered(parts, sheets)
+    assert lost < (0.001 if len(blocks) == 1 else 0.12)
+    ground = 256 * 256 * 100 * 100
+    for sheet in sheets:
+        found = distortion(sheet)
+        assert np.abs(found.area - 1).max() < 1e-6
+        assert found.worst.max() < 3e-3
+        assert (found.stretch < 1.006).all()
+        longitudes, latitudes = sheet.rings_in_degrees()[0].T
+        area, _ = Geod(ellps="WGS84").polygon_area_perimeter(longitudes, latitudes)
+        assert abs(area) == pytest.approx(ground, rel=2e-4)  # eight points: its edges bend between them
+
+
+def test_every_block_is_about_as_wide_as_high_and_together_they_are_the_earth_to_84_degrees():
+    blocks = {block for block, _ in squares_centred_in(-180, -90, 180, 90, 200_000.0)}
+    boxes = [shapely.box(west, south, east, north) for west, south, east, north in (block.box for block in blocks)]
+    assert shapely.union_all(boxes).equals(shapely.box(-180, -84, 180, 84))
+    assert sum(box.area for box in boxes) == 360 * 168
+    for block in blocks:
+        west, south, _, north = block.box
+        corners = [(west, south), (west, north), (west, block.latitude)]
+        far = max(Geod(ellps="WGS84").inv(block.longitude, block.latitude, *corner)[2] for corner in corners)
+        assert far < 9 * 111_700
 
 
 def test_degrees_are_counted_as_earth_engine_counts_them_and_never_beyond_180():
@@ -145,6 +190,8 @@ def test_utm_keeps_shapes_and_lengths_as_foretold(box):
 def test_what_cannot_be_tiled_is_told():
     with pytest.raises(UserError, match="zones of UTM reach from -80"):
         over(84.9, 0, 89, 10)
+    with pytest.raises(UserError, match="blocks reach to 84° north and south"):
+        over(84.9, 0, 89, 10, way="equal-area")
     with pytest.raises(UserError, match="more than 500,000; take a smaller area"):
         over(-60, -179, 70, 179)
     west, east = Part("a", box_area(60, 40, 61, 41)), Part("A", box_area(60, 41, 61, 42))

@@ -68,9 +68,13 @@ def tell_parts(parts: Sequence[Part], sheets: Sequence[Sheet], *, reference: boo
 def tell_distortion(found: Sequence[Distortion], way: Way) -> None:
     """How true to scale the tiles will be."""
     worst, stretch = np.concatenate([each.worst for each in found]), np.concatenate([each.stretch for each in found])
+    half, most = np.median(worst) * 100, worst.max() * 100
+    lengths = f"lengths off by {half:.2f} % in half of the tiles, {most:.2f} % at most"
     if way == "utm":
-        half, most = np.median(worst) * 100, worst.max() * 100
-        print(f"true to scale: lengths off by {half:.2f} % in half of the tiles, {most:.2f} % at most; shapes are kept")
+        print(f"true to scale: {lengths}; shapes are kept")
+    elif way == "equal-area":
+        area = max(np.abs(each.area - 1).max() for each in found) * 100
+        print(f"of equal area: areas off by {area:.4f} % at most; {lengths}, shapes stretched as much")
     else:
         print(
             f"stretched from west to east {np.median(stretch):.2f}-fold in half of the tiles, {stretch.max():.2f} most"
@@ -81,8 +85,12 @@ def tell_distortion(found: Sequence[Distortion], way: Way) -> None:
 def tell_uncovered(share: float, way: Way) -> None:
     """What of the ground is lost between the tiles."""
     if share >= LEAST_SHARE:
-        where = "two zones of UTM meet, or beyond 84° N and 80° S" if way == "utm" else "±180° and the poles cut tiles"
-        print(f"{share:.1%} of the ground lies in no tile: where {where}")
+        where = {
+            "utm": "two zones of UTM meet, or beyond 84° N and 80° S",
+            "equal-area": "two blocks meet, or beyond 84° N and S",
+            "degrees": "±180° and the poles cut tiles",
+        }
+        print(f"{share:.1%} of the ground lies in no tile: where {where[way]}")
 
 
 def tell_requests(sheets: Sequence[Sheet], blocks: Sequence[Block], at_once: int, per_second: float) -> None:

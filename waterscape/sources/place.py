@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+CODE = re.compile(r"[A-Za-z]+:\d+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,19 @@ def locate(crs: str, affine: Any, width: int, height: int) -> Place:
     ground = Geod(ellps="WGS84").inv(longitudes[1::2], latitudes[1::2], longitudes[2::2], latitudes[2::2])[2]
     longitude = (longitudes[0] + 180) % 360 - 180
     return Place(crs, tuple(affine)[:6], longitude, latitudes[0], (ground[0], ground[1]))
+
+
+def is_code(crs: str) -> bool:
+    """Whether a CRS is one of the standard ones, by its code: EPSG:32637."""
+    return CODE.fullmatch(crs) is not None
+
+
+@cache
+def in_service_words(crs: str) -> str:
+    """A CRS as Earth Engine takes it: its standard code, else well-known text of the OGC's first version."""
+    from pyproj import CRS
+
+    return crs if is_code(crs) else str(CRS(crs).to_wkt("WKT1_GDAL"))
 
 
 @cache

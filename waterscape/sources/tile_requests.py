@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from waterscape.durable import Lines
 from waterscape.sources.earthengine import EarthEngineError, RefusedError, UnreachableError, explained
+from waterscape.sources.place import in_service_words, is_code
 from waterscape.sources.requests_at_once import in_any_order
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def computed(
     Args:
         image: what is computed.
         bands: names, in the order of the file.
-        crs: of the grid.
+        crs: of the grid, in any words of PROJ.
         transform: the affine from column and row to the CRS's units: a, b, c, d, e, f.
         width: pixels.
         height: pixels.
@@ -124,7 +125,7 @@ def computed(
             "grid": {
                 "dimensions": {"width": width, "height": height},
                 "affineTransform": dict(zip(names, transform, strict=True)),
-                "crsCode": crs,
+                "crsCode" if is_code(crs) else "crsWkt": in_service_words(crs),
             },
         }
     )

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ NORTHING = 10_000_000.0  # metres of the equator, in the southern half of a zone
 EDGE_STEPS = 256  # points along an edge of a square
 Shift: TypeAlias = tuple[float, float]
 UNMOVED: Shift = (0.0, 0.0)
+Square = TypeVar("Square")
+"""Of any grid; squares have an order, so that the same ones give way each time."""
 
 
 @dataclass(frozen=True, order=True)
@@ -115,18 +117,23 @@ def _span(metres: Degrees, side: float) -> NDArray[np.int64]:
 
 
 def giving_way(cells: Collection[Cell], side: float, shift: Shift = UNMOVED) -> set[Cell]:
-    """Squares to leave out so that no ground lies in two: grids of neighbouring zones do not fit at the edge.
-
-    The one that overlaps most others goes first, until none overlap.
-    """
+    """Squares to leave out so that no ground lies in two: grids of neighbouring zones do not fit at the edge."""
     overlaps: defaultdict[Cell, set[Cell]] = defaultdict(set)
     for cell in cells:
         for other in _western_overlaps(cell, cells, side, shift):
             overlaps[cell].add(other)
             overlaps[other].add(cell)
+    return worst_first(overlaps)
+
+
+def worst_first(overlaps: dict[Square, set[Square]]) -> set[Square]:
+    """Squares to leave out, given those that each overlaps: always the one that overlaps most, until none does.
+
+    `overlaps` is used up.
+    """
     gone = set()
     while overlaps:
-        worst = max(overlaps, key=lambda cell: (len(overlaps[cell]), cell))
+        worst = max(overlaps, key=lambda square: (len(overlaps[square]), square))
         gone.add(worst)
         for other in overlaps.pop(worst):
             overlaps[other].discard(worst)

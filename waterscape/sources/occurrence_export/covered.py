@@ -1,4 +1,4 @@
-"""How much of the ground lies in no tile: where the grids of two zones of UTM meet, or where degrees end."""
+"""How much of the ground lies in no tile: where the grids of two zones or blocks meet, or where degrees end."""
 
 from __future__ import annotations
 

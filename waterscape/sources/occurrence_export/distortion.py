@@ -1,7 +1,8 @@
 """How true to scale each tile will be, before anything is asked for: Tissot's indicatrix of its projection.
 
 Snyder 1987 (doi:10.3133/pp1395), pp. 20–26. In degrees a pixel is 1/cos latitude as high as wide on the ground; in a
-zone of UTM, which keeps angles, lengths are 0.9996 at its middle and 1.001 at its edge at the equator.
+zone of UTM, which keeps angles, lengths are 0.9996 at its middle and 1.001 at its edge at the equator. An equal-area
+projection keeps areas, and draws lengths in one direction as many times longer as it draws them shorter in the other.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Distortion:
     scale_most: NDArray[np.float64]
     stretch: NDArray[np.float64]
     """How many times longer the one direction is drawn than the other, at most: 1 where shapes are kept."""
+    area: NDArray[np.float64]
+    """Square metres of the map for one of the ground, where that is furthest from 1."""
 
     @property
     def worst(self) -> NDArray[np.float64]:
@@ -60,12 +63,15 @@ def distortion(sheet: Sheet) -> Distortion:
     else:
         found = Proj(sheet.crs).get_factors((longitudes.ravel() + 180) % 360 - 180, latitudes.ravel())
         least, most = (np.reshape(each, latitudes.shape) for each in (found.tissot_semiminor, found.tissot_semimajor))
+    area = least * most
+    furthest = np.abs(area - 1).argmax(1)[:, None]
     return Distortion(
         longitude=(centre[:, 0] + 180) % 360 - 180,
         latitude=centre[:, 1],
         scale_least=least.min(1),
         scale_most=most.max(1),
         stretch=(most / least).max(1),
+        area=np.take_along_axis(area, furthest, 1)[:, 0],
     )
 
 
@@ -79,9 +85,9 @@ def write_table(path: Path, sheets: Sequence[Sheet], found: Sequence[Distortion]
     """Write what is predicted of each tile as CSV, whole or not at all."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["file", "part", "crs", "longitude", "latitude", "scale_least", "scale_most", "stretch"])
+    table.writerow(["file", "part", "crs", "longitude", "latitude", "scale_least", "scale_most", "stretch", "area"])
     for sheet, each in zip(sheets, found, strict=True):
-        columns = (each.longitude, each.latitude, each.scale_least, each.scale_most, each.stretch)
+        columns = (each.longitude, each.latitude, each.scale_least, each.scale_most, each.stretch, each.area)
         for tile, *numbers in zip(sheet.tiles, *columns, strict=True):
             table.writerow([sheet.path(tile), sheet.part, sheet.crs, *(f"{number:.6f}" for number in numbers)])
     write_text(path, text.getvalue())

@@ -1,8 +1,9 @@
 """What is exported of each part: sheets of tiles, each sheet a rectangle of pixels in one coordinate system.
 
-True to scale, a sheet is what lies of a part in one zone of UTM, and its tiles are squares of metres; ground beyond
-84° N and 80° S is in none. The reference's way, a sheet is in degrees (EPSG:4326), and its pixels are as many degrees
-wide as high. Tiles that hold nothing of the part are left out, and no tile is in two sheets of UTM.
+True to scale, a sheet is what lies of a part in one zone of UTM, or in one block of an equal-area projection of its own
+(see `equal_area`), and its tiles are squares of metres; ground beyond 84° N, and 80° S or 84° S, is in none. The
+reference's way, a sheet is in degrees (EPSG:4326), and its pixels are as many degrees wide as high. Tiles that hold
+nothing of the part are left out, and no ground is in two tiles of squares.
 """
 
 from __future__ import annotations
@@ -11,26 +12,30 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from waterscape.errors import UserError
+from waterscape.sources import equal_area
+from waterscape.sources.equal_area import Block, Square
 from waterscape.sources.true_scale import METRES_PER_DEGREE
 from waterscape.sources.utm import EASTING, HIGHEST, LOWEST, NORTHING, Cell, cells_centred_in, giving_way, near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from waterscape.sources.occurrence_export.parts import Part
 
-Way = Literal["utm", "degrees"]
+Way = Literal["utm", "equal-area", "degrees"]
+Ground = TypeVar("Ground", Cell, Square)
 MOST_TILES = 500_000
 MOST_PIXELS = 2_000_000_000
 """Of one sheet: the reference's `maxPixels`."""
 RING = ((0, 0), (0.5, 0), (1, 0), (1, 0.5), (1, 1), (0.5, 1), (0, 1), (0, 0.5))  # of a tile's edge, in sides
+RING_AND_CENTRE = np.array([*RING, (0.5, 0.5)])
 TOUCH = 1e-9  # degrees; a tile's edge on the part's edge is no touch
 
 
@@ -104,7 +109,7 @@ def sheets_over(parts: Sequence[Part], way: Way, metres: float, tile_size: int) 
 
     Args:
         parts: a name of theirs begins their sheets' names.
-        way: `utm` for squares of metres, `degrees` for the reference's.
+        way: `utm` or `equal-area` for squares of metres, `degrees` for the reference's.
         metres: side of a pixel (of degrees: from north to south, and at the equator from west to east).
         tile_size: pixels a side.
 
@@ -113,12 +118,13 @@ def sheets_over(parts: Sequence[Part], way: Way, metres: float, tile_size: int) 
     rough = sum(part.km2 for part in parts) / (metres * tile_size / 1000) ** 2
     if rough > MOST_TILES:
         raise UserError(f"about {rough:,.0f} tiles: more than {MOST_TILES:,}; take a smaller area, or more --metres")
-    made = _utm(parts, metres, tile_size) if way == "utm" else _degrees(parts, metres, tile_size)
-    sheets = [piece for sheet in made for piece in _strips(sheet)]
+    made, reach = {
+        "utm": (_utm, f"zones of UTM reach from {LOWEST:g}° to {HIGHEST:g}° north"),
+        "equal-area": (_equal_area, f"blocks reach to {equal_area.REACH}° north and south"),
+        "degrees": (_degrees, "the last whole tiles end before ±180° and ±90°; take a smaller --tile-size"),
+    }[way]
+    sheets = [piece for sheet in made(parts, metres, tile_size) for piece in _strips(sheet)]
     if not sheets:
-        reach = f"zones of UTM reach from {LOWEST:g}° to {HIGHEST:g}° north"
-        if way == "degrees":
-            reach = "the last whole tiles end before ±180° and ±90°; take a smaller --tile-size"
         raise UserError(f"no tile lies on the area: {reach}")
     for kind, names in (("parts", [part.name for part in parts]), ("sheets", [sheet.name for sheet in sheets])):
         (name, count), *_ = Counter(map(str.lower, names)).most_common(1)
@@ -179,16 +185,9 @@ def _degrees(parts: Sequence[Part], metres: float, tile_size: int) -> Iterator[S
 
 
 def _utm(parts: Sequence[Part], metres: float, tile_size: int) -> Iterator[Sheet]:
-    """Squares of the zones; each belongs to the part that its centre is in, else to the first that it touches."""
+    """Squares of the zones of UTM."""
     side = tile_size * metres
-    owners: dict[Cell, int] = {}
-    edge: set[Cell] = set()
-    for number, part in enumerate(parts):
-        for cell, centred, near_edge in _cells_touching(part, side):
-            if centred or cell not in owners:
-                owners[cell] = number
-            if near_edge:
-                edge.add(cell)
+    owners, edge = _owners(parts, lambda part: _cells_touching(part, side))
     gone = giving_way(edge, side)
     sheets: defaultdict[tuple[int, int, bool], list[Cell]] = defaultdict(list)
     for cell, number in owners.items():
@@ -202,8 +201,76 @@ def _utm(parts: Sequence[Part], metres: float, tile_size: int) -> Iterator[Sheet
         yield replace(sheet, left=sheet.left + EASTING, top=sheet.top + (0 if northern else NORTHING))
 
 
+def _equal_area(parts: Sequence[Part], metres: float, tile_size: int) -> Iterator[Sheet]:
+    """Squares of blocks, each block in an equal-area projection of its own."""
+    side = tile_size * metres
+    owners, edge = _owners(parts, lambda part: _squares_touching(part, side))
+    gone = equal_area.giving_way(edge, side)
+    sheets: defaultdict[tuple[int, Block], list[tuple[int, int]]] = defaultdict(list)
+    for square, number in owners.items():
+        if square not in gone:
+            sheets[number, square.block].append((-square.row - 1, square.column))
+    for (number, block), places in sorted(sheets.items()):
+        name = parts[number].name
+        yield _sheet(f"{name}-{block}", name, block.crs, metres, tile_size, places)
+
+
+def _owners(
+    parts: Sequence[Part], touching: Callable[[Part], Iterator[tuple[Ground, bool, bool]]]
+) -> tuple[dict[Ground, int], set[Ground]]:
+    """Each square's part, by its number: that which its centre is in, else the first that it touches.
+
+    Second, the squares near the edge of a zone or block.
+
+    Args:
+        parts: all.
+        touching: a part's squares, whether their centre is in it, and whether they lie near an edge.
+    """
+    owners: dict[Ground, int] = {}
+    edge: set[Ground] = set()
+    for number, part in enumerate(parts):
+        for square, centred, near_edge in touching(part):
+            if centred or square not in owners:
+                owners[square] = number
+            if near_edge:
+                edge.add(square)
+    return owners, edge
+
+
 def _cells_touching(part: Part, side: float) -> Iterator[tuple[Cell, bool, bool]]:
-    """Squares that share ground with a part: whether their centre does, and whether they lie at the edge of a zone."""
+    """Squares of UTM that share ground with a part (see `_owners`)."""
+    found: defaultdict[int, set[Cell]] = defaultdict(set)
+    for box in _boxes(part, side, LOWEST, HIGHEST):
+        for cell in cells_centred_in(*box, side):
+            found[cell.zone].add(cell)
+    for zone in sorted(found):
+        cells = sorted(found[zone])
+        outlines = _outlines(zone, cells, side)
+        middle = zone * 6 - 183
+        reach = 1.5 * np.ptp(outlines[..., 0], axis=1)
+        near_edge = np.abs(outlines[..., 0] - middle).max(1) + reach > 3
+        for at, centred in _touching(part, outlines):
+            yield cells[at], centred, bool(near_edge[at])
+
+
+def _squares_touching(part: Part, side: float) -> Iterator[tuple[Square, bool, bool]]:
+    """Squares of blocks that share ground with a part (see `_owners`)."""
+    found: defaultdict[Block, list[NDArray[np.int64]]] = defaultdict(list)
+    for box in _boxes(part, side, -equal_area.REACH, equal_area.REACH):
+        for block, places in equal_area.squares_centred_in(*box, side):
+            found[block].append(places)
+    for block in sorted(found):
+        places = np.unique(np.concatenate(found[block]), axis=0)
+        outlines = block.outlines(places, side, RING_AND_CENTRE)
+        low, high = np.array(block.box).reshape(2, 2)
+        reach = 1.5 * np.ptp(outlines, axis=1)
+        near_edge = ((outlines.min(1) - reach < low) | (outlines.max(1) + reach > high)).any(1)
+        for at, centred in _touching(part, outlines):
+            yield Square(block, *places[at].tolist()), centred, bool(near_edge[at])
+
+
+def _touching(part: Part, outlines: NDArray[np.float64]) -> Iterator[tuple[int, bool]]:
+    """Which squares share ground with a part, by number, and whether their centre does; N × 9 × degrees."""
     import shapely
     from shapely.affinity import translate
 
@@ -212,41 +279,32 @@ def _cells_touching(part: Part, side: float) -> Iterator[tuple[Cell, bool, bool]
     shapes = [shape, *turns]
     for each in shapes:
         shapely.prepare(each)
-    for zone, cells in _candidates(part, side).items():
-        rings = _outlines(zone, cells, side)
-        squares = shapely.polygons(rings[:, :-1])
-        touching = np.any([shapely.intersects(each, squares) for each in shapes], axis=0)
-        centred = np.any([shapely.contains_xy(each, *rings[:, -1].T) for each in shapes], axis=0)
-        middle = zone * 6 - 183
-        reach = 1.5 * np.ptp(rings[..., 0], axis=1)
-        near_edge = np.abs(rings[..., 0] - middle).max(1) + reach > 3
-        for at in np.flatnonzero(touching):
-            yield cells[at], bool(centred[at]), bool(near_edge[at])
+    squares = shapely.polygons(outlines[:, :-1])
+    touching = np.any([shapely.intersects(each, squares) for each in shapes], axis=0)
+    centred = np.any([shapely.contains_xy(each, *outlines[:, -1].T) for each in shapes], axis=0)
+    for at in np.flatnonzero(touching).tolist():
+        yield at, bool(centred[at])
 
 
-def _candidates(part: Part, side: float) -> dict[int, list[Cell]]:
-    """Squares whose centre lies in the box of one of a part's polygons, or a side beyond it, by zone."""
-    found: defaultdict[int, set[Cell]] = defaultdict(set)
+def _boxes(part: Part, side: float, lowest: float, highest: float) -> Iterator[tuple[float, float, float, float]]:
+    """The boxes of degrees around a part's polygons and a side beyond them: west, south, east, north."""
     up = side / METRES_PER_DEGREE
     for polygon in part.area.shape.geoms:
         west, south, east, north = polygon.bounds
-        south, north = max(south - up, LOWEST), min(north + up, HIGHEST)
+        south, north = max(south - up, lowest), min(north + up, highest)
         if south >= north:
             continue
-        across = up / math.cos(math.radians(min(max(-south, north), HIGHEST)))
+        across = up / math.cos(math.radians(min(max(-south, north), highest)))
         west, east = west - across, min(east + across, west - across + 360)
-        for cell in cells_centred_in(west, south, east, north, side):
-            found[cell.zone].add(cell)
-    return {zone: sorted(cells) for zone, cells in sorted(found.items())}
+        yield west, south, east, north
 
 
 def _outlines(zone: int, cells: Sequence[Cell], side: float) -> NDArray[np.float64]:
     """Eight points of each square's edge and its centre, N × 9 × (longitude, latitude), about the zone's meridian."""
     from pyproj import Transformer
 
-    along = np.array([*RING, (0.5, 0.5)])
-    x = EASTING + (np.array([cell.column for cell in cells])[:, None] + along[:, 0]) * side
-    y = (np.array([cell.row for cell in cells])[:, None] + along[:, 1]) * side
+    x = EASTING + (np.array([cell.column for cell in cells])[:, None] + RING_AND_CENTRE[:, 0]) * side
+    y = (np.array([cell.row for cell in cells])[:, None] + RING_AND_CENTRE[:, 1]) * side
     to_degrees = Transformer.from_crs(f"EPSG:{32600 + zone}", "EPSG:4326", always_xy=True)
     longitudes, latitudes = to_degrees.transform(x, y)
     return np.stack([near(longitudes, zone * 6 - 183), latitudes], axis=2)

@@ -10,6 +10,7 @@ from waterscape.errors import UserError
 from waterscape.sources.occurrence_export.download import occurrence
 from waterscape.sources.occurrence_export.sheets import MOST_PIXELS
 from waterscape.sources.occurrence_export.tile_file import MASKED
+from waterscape.sources.place import in_service_words
 
 if TYPE_CHECKING:
     import ee
@@ -86,7 +87,7 @@ class FileExport:
             "image": occurrence(self.image).clip(_ground(self.sheet)),
             "description": description,
             "dimensions": [columns * size, rows * size],
-            "crs": self.sheet.crs,
+            "crs": in_service_words(self.sheet.crs),
             "crsTransform": list(self.sheet.transform()),
             "maxPixels": MOST_PIXELS,
             "fileDimensions": size,
@@ -116,5 +117,5 @@ def _ground(sheet: Sheet) -> ee.Geometry:
         for row, column in sheet.tiles
     ]
     union = shapely.union_all(boxes, grid_size=side * 1e-6)
-    shape: ee.Geometry = ee.Geometry(mapping(union), sheet.crs, False)
+    shape: ee.Geometry = ee.Geometry(mapping(union), in_service_words(sheet.crs), False)
     return shape
