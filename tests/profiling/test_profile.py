@@ -9,8 +9,9 @@ import pytest
 import torch
 from cxx import need_cxx
 from PIL import Image
-from programs import run
+from programs import finish, run, start
 
+from waterscape import models
 from waterscape.errors import UserError
 from waterscape.profiling import ways
 from waterscape.profiling.anatomy import Anatomy, Seconds, hearing, part_of
@@ -138,6 +139,8 @@ def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
     ("words", "told"),
     [
         (["water_vae", "--steps", "0"], "give 1 or more"),
+        (["water_vae", "--seconds", "0"], "give more than none"),
+        (["all", "--ways"], "measure them of one"),
         (["nothing"], "there is no model 'nothing'"),
         ([], "say what to profile"),
         (["water_vae", "--data", "/nowhere"], "nowhere"),
@@ -146,6 +149,37 @@ def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
 def test_mistakes_are_told(words, told):
     with pytest.raises((UserError, OSError), match=told):
         run("profile", *words)
+
+
+@pytest.mark.long
+def test_two_processes_tell_how_long_they_wait_for_one_another(tmp_path):
+    out = tmp_path / "profile"
+    told = finish(start(2, "profile", "water_vae", "--steps", 3, "--batch", 4, "--out", out))
+    assert "batch of 4 on 2 processes, each on 1 thread, float32" in told
+    parts = {part["name"]: part for part in json.loads((out / "profile.json").read_text())["parts"]}
+    assert 0 < parts["all-reduce"]["wall"] < sum(part["wall"] for part in parts.values())
+    with gzip.open(out / "trace.json.gz", "rt") as file:
+        assert any("all_reduce" in event.get("name", "") for event in json.load(file)["traceEvents"])
+    assert told.count("# A step of water_vae:recommended") == 1  # the first one speaks
+
+
+@pytest.mark.long
+def test_all_models_stand_in_one_table(tmp_path, capfd):
+    run("profile", "all", "--steps", 1, "--seconds", 0.1, "--batch", 2, "--threads", 1, "--out", tmp_path)
+    page = (tmp_path / "profiles.md").read_text()
+    assert capfd.readouterr().out.count(page) == 1
+    header, _, *rows = [line for line in page.splitlines() if line.startswith("| ")]
+    columns = [cell.strip() for cell in header.strip("|").split("|")]
+    assert columns[:3] == ["model", "images/s", "ms a step"]
+    assert columns[3:9] == ["data", "copy", "forward", "backward", "guard", "optimizer"]
+    assert len({len(row) for row in (header, *rows)}) == 1  # they stand below one another
+    table = {row.split("|")[1].strip(): row.split("|") for row in rows}
+    wanting = {name for name in models.names() if models.presets(name)[models.DEFAULT_PRESET].wants()}
+    assert set(table) == set(models.names()) - wanting
+    for model, cells in table.items():
+        found = json.loads((tmp_path / f"{model}-recommended" / "profile.json").read_text())
+        assert float(cells[3].replace(",", "")) == pytest.approx(2e3 / found["images_per_second"], rel=0.01, abs=0.01)
+        assert (tmp_path / f"{model}-recommended" / "trace.json.gz").stat().st_size > 1000
 
 
 @pytest.mark.long

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from waterscape.profiling.anatomy import PARTS
+
 if TYPE_CHECKING:
     from waterscape.pages.anatomy import Part
     from waterscape.profiling.ways import Row
@@ -39,7 +41,7 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
         "",
         "Least: each operation by the measured rates of this machine, "
         f"{rates['gigaflops']:.3g} GFLOP/s in a large matrix product and up to {rates['gigabytes_a_second']:.3g} GB/s "
-        "in a copy; more than 100 % means that fewer bytes were moved than operation by operation. "
+        "in a copy; more than 100 % means that fewer bytes were moved, or products made, than operation by operation. "
         "Reading goes on beside the other parts: `data` is what a step waits for it. With one thread the share is of "
         "the processor's time, which other programs on the machine do not lengthen; else of the clock's.",
     ]
@@ -56,6 +58,33 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def overview(how: str, found: Mapping[str, Mapping[str, Any]], left_out: Mapping[str, str], *, synthetic: bool) -> str:
+    """All models in one table, in Markdown whose columns stand below one another in a terminal too.
+
+    `how`: batch and machine. `left_out`: models that were not measured, and why.
+    """
+    measured = {part.name for facts in found.values() for part in facts["parts"]}
+    names = [name for name in PARTS if name in measured]
+    rows = [["model", "images/s", "ms a step", *names, "least", "of roofline"]]
+    for model, facts in found.items():
+        parts: Mapping[str, Part] = {part.name: part for part in facts["parts"]}
+        wall, least = (sum(getattr(part, what) for part in parts.values()) for what in ("wall", "least"))
+        taken = sum(part.taken for part in parts.values())
+        times = [_plain(1e3 * parts[name].wall) if name in parts else "" for name in names]
+        rate = _plain(facts["images_per_second"])
+        rows.append([model, rate, _plain(1e3 * wall), *times, _plain(1e3 * least), f"{least / taken:.0%}"])
+    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["# A training step of each model", ""]
+    lines += [f"{how}{', on SYNTHETIC sets made for this' if synthetic else ''}. Milliseconds of the clock.", ""]
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(word.rjust(width) for word, width in zip(others, widths[1:], strict=True))]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Least: what the operations of a step must take by the rates of this machine, each by itself."]
+    lines += [f"- {model}: not measured: {reason}" for model, reason in left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
 def way_line(row: Row) -> str:
     """A way's line of the table."""
     if row.failed:
@@ -67,3 +96,8 @@ def way_line(row: Row) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if value else ""
+
+
+def _plain(value: float) -> str:
+    """To be read below one another: hundredths, and of large numbers none."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -40,7 +40,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Row:
-    """A way's seconds a step, with it and without it: the ratio's median and quartiles over the turns.
+    """A way's seconds a step, with it and without it: the ratio's median and quartiles over the turns, and all of them.
 
     `apart`: how far the gradients of the first step, from equal weights, are from those without, as a share of their
     length; 0 is bitwise the same. `failed` says why the way cannot be taken with this model.
@@ -54,6 +54,7 @@ class Row:
     high: float = math.nan
     apart: float = math.nan
     failed: str = ""
+    ratios: tuple[float, ...] = ()
 
 
 def ways_of(recipe: Recipe, device: torch.device) -> Iterator[Way]:
@@ -97,7 +98,7 @@ def _measure(way: Way, recipe: Recipe, run: Run, processes: Processes, place: Pa
     ratios = seconds[:, 0] / seconds[:, 1]
     low, ratio, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
     with_it, without = np.median(seconds, axis=0).tolist()
-    return Row(way.name, with_it, without, ratio, low, high, _apart(*first))
+    return Row(way.name, with_it, without, ratio, low, high, _apart(*first), ratios=tuple(ratios.tolist()))
 
 
 def _take_turns(one: Stepper, other: Stepper, device: torch.device) -> np.ndarray:

@@ -1,0 +1,126 @@
+"""One model's training step, measured: the time of its parts, the least that its work can take, and a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from waterscape.pages.anatomy import Part
+from waterscape.profiling.anatomy import Anatomy, Seconds, hearing
+from waterscape.profiling.roofline import Counting, Rates, Work, measure_rates
+from waterscape.profiling.stepper import Stepper
+from waterscape.profiling.trace import device_busy, write_trace
+from waterscape.proof.made_set import write_made_set
+from waterscape.recipe import Recipe
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run
+
+MADE = 256  # samples of the synthetic set
+TRACED = 3  # steps
+WARM = 3  # steps before anything is measured
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch within the block; None: as many as it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> str:
+    """A synthetic set with the columns that a recipe reads, made by the first process."""
+    place = Path(processes.broadcast(str(scratch / "made")))
+    if processes.first:
+        write_made_set(place, recipe.inputs().values(), max(MADE, 2 * run.batch))
+    processes.wait()
+    return str(place)
+
+
+def rates_of(run: Run, processes: Processes) -> Rates:
+    """What this machine can do in the run's precision."""
+    return measure_rates(processes.device, torch.bfloat16 if run.precision == "bfloat16" else torch.float32)
+
+
+def measure(
+    recipe: Recipe,
+    run: Run,
+    processes: Processes,
+    rates: Rates,
+    scratch: Path,
+    trace: Path,
+    *,
+    steps: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """The anatomy over so many steps, the work of one step and its least time; a trace of a few goes into `trace`.
+
+    Steps are whole rounds of the phases that come once in several; after `seconds` no further round is begun.
+    """
+    period = math.lcm(*(phase.every for phase in recipe.phases()))
+    with Stepper(recipe, run, processes, scratch / "run") as stepper:
+        for _ in range(WARM):
+            began = time.perf_counter()
+            stepper.step()
+            took = time.perf_counter() - began
+        rounds = min(math.ceil(steps / period), max(1, int(seconds / (took * period))))
+        steps = period * processes.broadcast(rounds)  # each takes as many, or they would wait for one another
+        anatomy = Anatomy(processes.device)
+        with hearing(anatomy):
+            for _ in range(steps):
+                stepper.step()
+                anatomy.end_step()
+        counting = Counting(rates)
+        with hearing(counting.tell), counting:
+            for _ in range(period):
+                stepper.step()
+        write_trace(stepper.step, TRACED, trace)
+        parameters = {name: sum(p.numel() for p in n.parameters()) for name, n in stepper.learner.networks.items()}
+    alone = processes.device.type == "cpu" and torch.get_num_threads() == 1
+    work = {name: done.share(period) for name, done in counting.parts.items()}
+    parts = parts_of(anatomy.usual(period), work, alone=alone)
+    return {
+        "what": f"batch of {run.batch} on {circumstances(processes)}, {run.precision}",
+        "steps": steps,
+        "images_per_second": run.batch / sum(part.wall for part in parts),
+        "parts": parts,
+        "rates": {"gigaflops": rates.flops / 1e9, "gigabytes_a_second": max(rates.bytes_a_second) / 1e9},
+        "busy": device_busy(trace),
+        "parameters": parameters,
+        "torch": torch.__version__,
+    }
+
+
+def circumstances(processes: Processes) -> str:
+    """Processes and threads, or the device, in words."""
+    count = torch.get_num_threads()
+    cuda = processes.device.type == "cuda"
+    on = torch.cuda.get_device_name() if cuda else f"{count} thread{'s' * (count > 1)}"
+    return on if processes.world == 1 else f"{processes.world} processes, each on {on}"
+
+
+def parts_of(seconds: Mapping[str, Seconds], work: Mapping[str, Work], *, alone: bool) -> Sequence[Part]:
+    """Each part's time and work together; `alone`: one thread does all, so the processor's time is what it takes."""
+    found = []
+    for name, taken in seconds.items():
+        done = work.get(name, Work())
+        spent = taken.processor if alone else taken.wall
+        found.append(
+            Part(name, taken.wall, taken.processor, spent, done.operations, done.flops, done.bytes, done.least)
+        )
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A part of what was found as JSON holds it."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
