@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import Figure, shown
+from waterscape import __version__
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 
@@ -47,7 +48,7 @@ def _accelerator() -> dict[str, str]:
 
 def versions(more: Mapping[str, str]) -> dict[str, str]:
     """Of Python, the libraries that figures depend on, and what a row names (`VERSIONS` in its module)."""
-    found = {"python": platform.python_version(), "waterscape": metadata.version("waterscape")}
+    found = {"python": platform.python_version(), "waterscape": __version__}
     for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)

@@ -20,7 +20,8 @@ def ranks(request, tmp_path_factory):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     out = tmp_path_factory.mktemp("ranks")
-    Ranks(3, [ROOT / "tests/nn/layers_in_ranks.py", out, request.param], out / "log").wait()
+    words = [ROOT / "tests/nn/layers_in_ranks.py", out, request.param]
+    Ranks(3, words, out / "log", device=request.param == "cuda").wait()
     return {dtype: [load_file(out / f"{dtype}-{rank}.safetensors") for rank in range(3)] for dtype in TOLERANCE}
 
 

@@ -23,12 +23,17 @@ LOOK_EVERY = 0.02
 
 
 class Ranks:
-    """`python WORDS` as so many processes on this machine's CPU, one thread each; output goes to `log`."""
+    """`python WORDS` as so many processes on this machine's CPU, one thread each; output goes to `log`.
 
-    def __init__(self, world: int, words: Sequence[object], log: Path) -> None:
+    `device`: they see the machine's GPUs too.
+    """
+
+    def __init__(self, world: int, words: Sequence[object], log: Path, *, device: bool = False) -> None:
         self.log = log
         shared = {name: value for name, value in os.environ.items() if not LAUNCHED.fullmatch(name)}
-        shared |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+        shared |= {"OMP_NUM_THREADS": "1"}
+        if not device:
+            shared |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
         if world > 1:
             shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
             shared |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
