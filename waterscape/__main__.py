@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from waterscape import __version__
 from waterscape.errors import UserError, run_command
@@ -87,29 +85,18 @@ def dispatch(arguments: Sequence[str]) -> int:
 def list_models(arguments: list[str]) -> int:
     """`waterscape list`: models, presets, parameters of each network."""
     from waterscape.options import parse
+    from waterscape.pages import model_list
 
-    @dataclass(frozen=True)
-    class List:
-        """Models, presets, and parameters of each network."""
+    return model_list.list_models(parse(model_list.List, arguments, "waterscape list"))
 
-        json: bool = False
-        """As JSON, for programs."""
 
-    options = parse(List, arguments, "waterscape list")
+def named(arguments: list[str], told: str) -> tuple[str, str]:
+    """The model and preset that come first on a command line. Raises `UserError` where none does."""
     from waterscape import models
 
-    rows = [row for model in models.names() for row in models.count_parameters(model)]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    print(f"{'model:preset':32} {'network':16} {'parameters':>12} {'trainable':>12}")
-    for row in rows:
-        name = f"{row['model']}:{row['preset']}"
-        if "wants" in row:
-            print(f"{name:32} wants: {row['wants']}")
-            continue
-        print(f"{name:32} {row['network']:16} {row['parameters']:12,} {row['trainable']:12,}")
-    return 0
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"{told}; the models are {', '.join(models.names())}")
+    return models.split_name(arguments[0])
 
 
 def train(arguments: list[str]) -> int:
@@ -117,63 +104,26 @@ def train(arguments: list[str]) -> int:
     from waterscape.training.signals import heeded
 
     with heeded() as request:  # before the long imports
-        from waterscape import models
-
-        if not arguments or arguments[0].startswith("-"):
-            raise UserError(
-                f"say what to train: waterscape train MODEL[:PRESET] …; the models are {', '.join(models.names())}"
-            )
+        model, preset = named(arguments, "say what to train: waterscape train MODEL[:PRESET] …")
         from waterscape.start import start_training
 
-        return start_training(*models.split_name(arguments[0]), arguments[1:], request)
+        return start_training(model, preset, arguments[1:], request)
 
 
 def prove_resume(arguments: list[str]) -> int:
     """`waterscape prove-resume MODEL[:PRESET] …`."""
-    from waterscape import models
-
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError(
-            "say what to prove it for: waterscape prove-resume MODEL[:PRESET] …; "
-            f"the models are {', '.join(models.names())}"
-        )
+    model, preset = named(arguments, "say what to prove it for: waterscape prove-resume MODEL[:PRESET] …")
     from waterscape.proof.resume import prove_resume as prove
 
-    return prove(*models.split_name(arguments[0]), arguments[1:])
+    return prove(model, preset, arguments[1:])
 
 
 def sample(arguments: list[str]) -> int:
     """`waterscape sample RUN`."""
     from waterscape.options import parse
-    from waterscape.pages.samples import Sample, draw_samples
+    from waterscape.pages.samples import Sample, sample_run
 
-    options = parse(Sample, arguments, "waterscape sample")
-    if options.n < 1:
-        raise UserError(f"-n is {options.n}; give 1 or more")
-    from waterscape import models
-    from waterscape.pages.enlarge import check, enlarge_samples
-    from waterscape.training.processes import Processes
-
-    trained = models.load(options.run)
-    classes = [name.strip() for name in options.classes.split(",") if name.strip()]
-    if options.traverse:
-        from waterscape.pages.traversal import traverse
-
-        for path in traverse(trained, options.out or options.run / "samples", classes):
-            print(path)
-        return 0
-    enlarger = models.load(options.enlarge) if options.enlarge else None
-    if enlarger:
-        check(enlarger, trained)
-    out = options.out or options.run / "samples"
-    processes = Processes(None, "float32", out)
-    written = draw_samples(trained, out, processes, count=options.n, classes=classes, seed=options.seed)
-    if enlarger and processes.first:
-        written += enlarge_samples(enlarger, out)
-    for path in written:
-        print(path)
-    processes.close()
-    return 0
+    return sample_run(parse(Sample, arguments, "waterscape sample"))
 
 
 def classify(arguments: list[str]) -> int:
@@ -321,18 +271,15 @@ def profile(arguments: list[str]) -> int:
     """`waterscape profile MODEL[:PRESET]|all …`."""
     from waterscape import models
 
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
-        raise UserError(
-            "say what to profile: waterscape profile MODEL[:PRESET] …, or all; "
-            f"the models are {', '.join(models.names())}"
-        )
+    if arguments[:1] in (["-h"], ["--help"]):
+        arguments = [models.names()[0], *arguments]
+    every = arguments[:1] == ["all"]
+    model, preset = (
+        ("", "") if every else named(arguments, "say what to profile: waterscape profile MODEL[:PRESET] …, or all")
+    )
     from waterscape.profiling import profile as page
 
-    if arguments[0] == "all":
-        return page.profile_all(arguments[1:])
-    if arguments[0].startswith("-"):
-        return page.profile(models.names()[0], models.DEFAULT_PRESET, arguments)
-    return page.profile(*models.split_name(arguments[0]), arguments[1:])
+    return page.profile_all(arguments[1:]) if every else page.profile(model, preset, arguments[1:])
 
 
 def doctor(arguments: list[str]) -> int:

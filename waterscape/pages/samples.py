@@ -43,6 +43,36 @@ class Sample:
     """The run of an enlarger: the pictures in finer pixels too, as enlarged.png, .npy and .json."""
 
 
+def sample_run(options: Sample) -> int:
+    """Do what the command line says, and print what was written; returns the exit code.
+
+    Raises `UserError` for options that cannot be.
+    """
+    if options.n < 1:
+        raise UserError(f"-n is {options.n}; give 1 or more")
+    from waterscape import models
+    from waterscape.pages.enlarge import check, enlarge_samples
+    from waterscape.pages.traversal import traverse
+
+    trained = models.load(options.run)
+    classes = [name.strip() for name in options.classes.split(",") if name.strip()]
+    out = options.out or options.run / "samples"
+    if options.traverse:
+        print("\n".join(str(path) for path in traverse(trained, out, classes)))
+        return 0
+    enlarger = models.load(options.enlarge) if options.enlarge else None
+    if enlarger:
+        check(enlarger, trained)
+    processes = Processes(None, "float32", out)
+    written = draw_samples(trained, out, processes, count=options.n, classes=classes, seed=options.seed)
+    if enlarger and processes.first:
+        written += enlarge_samples(enlarger, out)
+    for path in written:
+        print(path)
+    processes.close()
+    return 0
+
+
 def draw_samples(
     trained: Trained, out: Path, processes: Processes, *, count: int, classes: Sequence[str], seed: int
 ) -> list[Path]:
