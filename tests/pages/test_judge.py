@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from coloured_scenes import train_classifier, write_scenes
+from packed_worlds import write_packed_world
 from PIL import Image
 from programs import run
 
@@ -13,6 +15,7 @@ from waterscape.__main__ import dispatch
 from waterscape.data.batches import ShardSet
 from waterscape.errors import UserError
 from waterscape.metrics.judged import judge as judge_verdicts
+from waterscape.metrics.morphology import CLASSES
 from waterscape.models.scene_classifier import SCENES
 
 QUIET = ["--no-tensorboard", "--picture-every", 10**6, "--evaluate-every", 0, "--held-out", 0]
@@ -80,6 +83,38 @@ def test_originals_of_the_classifiers_own_size_are_called_as_classify_does(scene
     with pytest.raises(UserError, match="20 new pictures of scene_vae"):
         dispatch(["judge", str(made), str(wide), "--new", "20", "--out", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.long
+def test_tiles_of_water_are_judged_by_their_shape(tmp_path):
+    """What it tells of tiles and of the same decoded is what the two networks say, asked one after the other."""
+    water, vae, shapes = write_packed_world(tmp_path, 60), tmp_path / "vae", tmp_path / "shapes"
+    usual = ["--data", water, "--images", 480, "--batch", 16, "--average-images", 0, *QUIET]
+    run("train", "water_vae", "--out", vae, *usual)
+    run("train", "shape_classifier", "--out", shapes, "--balance", "shape.npy", "--widths", 8, 16, *usual)
+    run("judge", vae, shapes, "--split", "train", "--new", 16, "--out", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "train.json").read_text())
+    maker, classifier, tiles = models.load(vae), models.load(shapes), ShardSet(water, "train")
+    stored = [tiles.read(number) for number in range(len(tiles))]
+    image = torch.stack([torch.from_numpy(one["occurrence64.npy"].copy()) for one in stored])[:, None] / 100
+    kinds = np.array([int(one["shape.npy"]) for one in stored])
+    with torch.no_grad():
+        decoded = maker.networks["decoder"](maker.networks["encoder"](image)[0])
+        called = {
+            name: classifier.recipe.classify(classifier.networks, {"image": some}).argmax(1).numpy()
+            for name, some in (("originals", image), ("decoded ones", decoded))
+        }
+    assert not np.array_equal(*called.values())
+    for name, found in called.items():
+        confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
+        np.add.at(confusion, (kinds, found), 1)
+        assert told[f"confusion of {name} (rows are true)"] == confusion.tolist()
+    lines = {line["name"]: line for line in told["survival"]}
+    assert set(lines) == {*CLASSES, "all"}
+    assert told["samples"] == lines["all"]["samples"] == len(tiles)
+    assert sum(told["new pictures"]["shares"].values()) == pytest.approx(1)
+    for name in ("train.png", "train-examples.png"):
+        assert Image.open(tmp_path / "out" / name).text["synthetic"] == "true"
 
 
 def test_what_cannot_be_judged_is_refused(vae, classifier, tiles, tmp_path):

@@ -267,6 +267,8 @@ def test_files_that_are_no_chips_are_named(tmp_path):
     save(folder / "1__small__1_2.png", Image.fromarray(chip(51, SIDE - 1)))
     save(folder / "1__grey__1_2.png", Image.fromarray(chip(52)).convert("L"))
     save(folder / "1__clear__1_2.png", Image.fromarray(chip(53)).convert("RGBA"))
+    deep = np.asarray(Image.fromarray(chip(54)).convert("L")).astype(np.uint16)
+    save(folder / "1__deep__1_2.png", Image.fromarray((deep << 8) + 99))
     save(folder / "0__same__1_2.png", Image.fromarray(chip(0)))
     (folder / "1__bomb__1_2.png").write_bytes(png_bomb(50_000, 50_000))
     (folder / "1__short__1_2.png").write_bytes((folder / file_name(1)).read_bytes()[:200])
@@ -293,14 +295,17 @@ def test_files_that_are_no_chips_are_named(tmp_path):
     assert {name: reason for name, reason in lost.items() if name not in same} == {
         f"in/{name}": reason for name, reason in expected.items()
     }
-    assert (summary.came_in, summary.kept) == (20, 8)
+    assert (summary.came_in, summary.kept) == (21, 9)
     assert summary.dropped == dict(Counter(lost.values()))
     grey = by_source(tmp_path / "out")["in/1__grey__1_2.png"]
     assert grey["json"]["scene"] == "grey"
     assert np.array_equal(
         grey["image.npy"], np.repeat(np.asarray(Image.fromarray(chip(52)).convert("L"))[..., None], 3, 2)
     )
-    assert summary.manifest.facts["stored"]["grey, three equal colours"] == 1
+    found = by_source(tmp_path / "out")["in/1__deep__1_2.png"]["image.npy"]
+    assert np.array_equal(found, np.repeat(deep[..., None], 3, 2))
+    stored = summary.manifest.facts["stored"]
+    assert (stored["grey, three equal colours"], stored["16 bits made 8"]) == (2, 1)
 
 
 def test_a_chip_with_both_labels_has_none_and_sidecars_are_read(tmp_path):

@@ -12,6 +12,12 @@ trials each before (`python tools/compare_presets.py water_vae --seconds 60 --se
 1 758 tiles, machine busy): squared error 0.033 against 0.056 (difference −0.043 … −0.003), SSIM 0.46 against
 0.25 (0.03 … 0.39), kernel distance of new tiles 23 against 88 (−133 … 4: undecided). It makes 2.3 times as many images
 a second.
+
+Which shapes survive, on 400 tiles of `tools/make_world.py --seed 11`, after 12 000 images (26 s of one core):
+    waterscape judge runs/vae runs/shapes --new 64
+shape_classifier (8000 images, `--balance shape.npy`) calls 30 of the 32 test tiles right, and 3 of those still when
+they are decoded: to it nearly all blurred bodies are wetlands, and deltas are coasts. So are 69 % and 27 % of 64 new
+tiles.
 """
 
 from __future__ import annotations
