@@ -34,7 +34,7 @@ from waterscape.data.manifest import Manifest
 from waterscape.data.pictures import decode_picture
 from waterscape.errors import UserError
 from waterscape.sources import making
-from waterscape.sources.near_duplicates import fingerprint, near_pairs
+from waterscape.sources.near_duplicates import fingerprint, joined, near_pairs
 from waterscape.sources.photo_file import Limits, PhotoError, decode, read
 from waterscape.sources.photo_set import Sharing
 from waterscape.sources.scene_folders import split_word
@@ -544,3 +544,32 @@ def test_real_scenes(real_data, tmp_path):
     for source, values in by_source(out).items():
         assert values["jpg"] == (real_data / source).read_bytes()
     assert "glacier" in checked(out)
+
+
+def test_a_synthetic_world_s_facts_of_itself_are_no_stray_file(tmp_path):
+    world = tmp_path / "world"
+    save(world / "sea" / "0.jpg", picture(0))
+    save(world / "forest" / "1.jpg", picture(1))
+    (world / "world.json").write_text(json.dumps({"synthetic": True}))
+    (world / "notes.txt").write_text("a stray file\n")
+    packed("scenes", world, "--out", tmp_path / "out", "--shares", "1,0,0")
+    facts = Manifest.load(tmp_path / "out").facts
+    assert (facts["read"], facts["dropped"], facts["synthetic"]) == (3, {"in no class's folder": 1}, True)
+
+
+def test_near_pairs_and_what_they_join_are_those_of_a_plain_search():
+    random = np.random.default_rng(3)
+    bits = random.integers(0, 2, (1500, 256), np.uint8)  # more than are compared at once
+    for number in range(1, 1500, 3):
+        bits[number] = bits[number - 1]
+        bits[number, random.choice(256, random.integers(0, 40), replace=False)] ^= 1
+    prints = ["" if number % 50 == 7 else np.packbits(row).tobytes().hex() for number, row in enumerate(bits)]
+    apart = (bits[:, None] != bits[None]).sum(2)
+    known = [number for number, text in enumerate(prints) if text]
+    plain = [(one, two, apart[one, two]) for one in known for two in known if one < two and apart[one, two] <= 24]
+    found = near_pairs(prints, 24)
+    assert found == plain
+    assert len(found) > 100
+    assert near_pairs(prints, -1) == []
+    chain = [(5, 9, 0), (2, 9, 0), (2, 7, 1), (11, 12, 0), (12, 13, 0), (3, 13, 0)]
+    assert joined(14, chain) == [0, 1, 2, 3, 4, 2, 6, 2, 8, 2, 10, 3, 3, 3]

@@ -25,7 +25,6 @@ from waterscape.sources.ledger import Ledger
 from waterscape.sources.ledger.packing import Standing, pairs, standings, tiles_by_source, verdicts
 from waterscape.sources.making import SHOWN
 from waterscape.sources.near_duplicates import NEAR, near_pairs
-from waterscape.sources.pair_files import SMALL
 from waterscape.sources.pairs import Joining
 from waterscape.sources.photo_alike import Alike
 from waterscape.sources.photo_file import Limits
@@ -180,6 +179,7 @@ class LedgerPairs:
             tally=tally,
             classes=(),
             make=make,
+            threads=True,
             described={
                 "content": "photos from the ground and satellite tiles of their places, both as JPEG",
                 "source": sorted({one.photo.source for one, _ in sound}),
@@ -264,7 +264,7 @@ def look(one: Found, limits: Limits) -> dict[str, Any]:
         ("photo", one.photo_path, one.photo.sha256),
         ("tile", one.tile_path, one.tile.sha256),
     ):
-        found = photo_facts.look(path, limits, small=SMALL)
+        found = photo_facts.look(path, limits)
         if "reason" not in found and digest and found["sha256"] != digest:
             found = {"reason": CHANGED, "detail": f"its sha256 is {found['sha256'][:12]}…, not {digest[:12]}…"}
         if "reason" in found:

@@ -50,6 +50,10 @@ class Judged(Protocol[Item, Told]):
     def kept(self) -> Sequence[Item]:
         """In the order of writing."""
 
+    @property
+    def threads(self) -> bool:
+        """Whether threads make the samples rather than processes (see `Workers.in_order`)."""
+
     def sampler(self) -> Callable[[Item], tuple[int, dict[str, Value]]]:
         """Makes a kept item's class (by its number; −1: none) and columns, in any process."""
 
@@ -125,7 +129,7 @@ def pack(origin: Origin[Item, Told], out: Path, *, replace: bool = False, proces
         )
         pictures: defaultdict[int, list[Value]] = defaultdict(list)
         classes = []
-        made = workers.in_order(judged.sampler(), judged.kept)
+        made = workers.in_order(judged.sampler(), judged.kept, threads=judged.threads)
         for item, (number, values) in zip(judged.kept, progress(made, len(judged.kept), "packing", unit), strict=True):
             writer.add(item.split, values)
             classes.append(number)
@@ -153,7 +157,8 @@ def pack_part(
         planned = mine.planned(_planned(mine, judged, origin))
         missing = [shard for shard in planned if mine.record(shard.name) is None]
         items = [judged.kept[number] for shard in missing for number in shard.numbers]
-        samples = progress(workers.in_order(judged.sampler(), items), len(items), "packing", unit)
+        made = workers.in_order(judged.sampler(), items, threads=judged.threads)
+        samples = progress(made, len(items), "packing", unit)
         for shard in missing:
             mine.write(shard, samples)
     return Done(len(planned), len(missing), sum(len(shard.numbers) for shard in planned))

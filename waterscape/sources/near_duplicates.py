@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROWS = 16
 BITS = ROWS * ROWS
 NEAR = 24  # bits
+ENOUGH = 8 * ROWS  # pixels a side: at fewer, the decoder's own rounding tells a copy made smaller apart
 FLAT = 2.0  # levels: a picture whose means differ by less is told apart by noise alone
 BLOCK = 1024  # pictures compared at once
 
@@ -36,30 +37,31 @@ def near_pairs(fingerprints: Sequence[str], near: int = NEAR) -> list[tuple[int,
     known = np.array([number for number, text in enumerate(fingerprints) if text], np.int64)
     if near < 0 or len(known) < 2:
         return []
-    bits = np.unpackbits(np.array([list(bytes.fromhex(fingerprints[at])) for at in known], np.uint8), axis=1)
+    content = b"".join(bytes.fromhex(fingerprints[at]) for at in known.tolist())
+    bits = np.unpackbits(np.frombuffer(content, np.uint8).reshape(len(known), -1), axis=1)
     signs = bits.astype(np.float32) * 2 - 1  # a product of two rows is BITS − 2 · distance, exactly
-    found: list[tuple[int, int, int]] = []
+    found = []
     for start in range(0, len(signs), BLOCK):
         block = signs[start : start + BLOCK]
         for other in range(start, len(signs), BLOCK):
-            distance = ((BITS - block @ signs[other : other + BLOCK].T) / 2).astype(np.int16)
-            for one, two in np.argwhere(distance <= near).tolist():
-                if start + one < other + two:
-                    found.append((int(known[start + one]), int(known[other + two]), int(distance[one, two])))
-    return sorted(found)
+            product = block @ signs[other : other + BLOCK].T
+            one, two = np.nonzero(product >= BITS - 2 * near)
+            distance = (BITS - product[one, two].astype(np.int64)) // 2
+            once = start + one < other + two
+            found.append(np.stack([known[start + one], known[other + two], distance], axis=1)[once])
+    pairs = np.concatenate(found)
+    return [(one, two, apart) for one, two, apart in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist()]
 
 
 def joined(count: int, pairs: Sequence[tuple[int, int, int]]) -> list[int]:
     """For each of `count` pictures, the smallest number among all that pairs connect with it."""
-    first = list(range(count))
-
-    def root(number: int) -> int:
-        while first[number] != number:
-            first[number] = first[first[number]]
-            number = first[number]
-        return number
-
-    for one, two, _ in pairs:
-        low, high = sorted((root(one), root(two)))
-        first[high] = low
-    return [root(number) for number in range(count)]
+    first, before = np.arange(count), None
+    one, two = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2).T
+    while before is None or (first != before).any():
+        before = first.copy()
+        smaller = np.minimum(first[one], first[two])
+        np.minimum.at(first, one, smaller)
+        np.minimum.at(first, two, smaller)
+        first = first[first]
+    known: list[int] = first.tolist()
+    return known

@@ -87,6 +87,7 @@ def _common_folder(paths: list[Path]) -> Path:
     )
 
 
+@cache
 def is_synthetic(folder: Path) -> bool:
     """Whether the folder, or one above it, is marked as a synthetic world's: a `world.json` that says so."""
     return any(_says_synthetic(above) for above in (folder, *folder.parents))

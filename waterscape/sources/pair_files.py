@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = re.compile(r"(?P<latitude>[-+]?\d{1,2}(\.\d+)?),\s*(?P<longitude>[-+]?\d{1,3}(\.\d+)?)", re.ASCII)
-SMALL = 128  # pixels that the first reading needs
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def place_in_geotiff(path: Path) -> dict[str, Any]:
 
 def look(file: PictureFile, limits: Limits) -> dict[str, Any]:
     """What a picture's first reading finds (see `photo_facts.look`), its place by its name or as a GeoTIFF too."""
-    return photo_facts.look(file.path, limits, small=SMALL, more=_place_of)
+    return photo_facts.look(file.path, limits, more=_place_of)
 
 
 def _place_of(path: Path) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class Pairs:
             tally=tally,
             classes=(),
             make=make,
+            threads=True,
             described={
                 **self._facts(by, len(set(groups))),
                 "tiles": {"read": tiles.came_in, "used": used, "dropped": tiles.reasons(), **_usual_tile(kept)},

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -49,9 +49,15 @@ class Workers:
             raise UserError(f"--processes is {processes}; give 1 or more")
         self.processes, self.few, self.chunk = processes, FEW if few is None else few, chunk
         self._pool: ProcessPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
-    def in_order(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    def in_order(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, threads: bool = False
+    ) -> Iterator[Result]:
         """`function` of each item, in the items' order, whatever the number of processes; both are pickled.
+
+        With `threads`, as many threads of this process share the work: right where it is reading files, hashing and
+        decoding, which let go of Python's lock, and results are large.
 
         Raises:
             UserError: a process was ended by force. Whatever `function` raises comes through.
@@ -59,12 +65,11 @@ class Workers:
         if self.processes == 1 or len(items) <= self.few:
             yield from map(function, items)
             return
-        # Fresh interpreters: a fork of a process that runs threads (torch, GDAL) can hang.
-        self._pool = self._pool or ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"), _prepare)
+        pool = self._executor(threads=threads)
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for start in range(0, len(items), self.chunk):
-                waiting.append(self._pool.submit(_each, function, items[start : start + self.chunk]))
+                waiting.append(pool.submit(_each, function, items[start : start + self.chunk]))
                 if len(waiting) == AHEAD * self.processes:
                     yield from waiting.popleft().result()
             while waiting:
@@ -72,12 +77,21 @@ class Workers:
         except BrokenProcessPool as error:
             raise UserError("a process was ended by force (out of memory?): try fewer --processes") from error
 
+    def _executor(self, *, threads: bool) -> Executor:
+        if threads:
+            self._threads = self._threads or ThreadPoolExecutor(self.processes, "work")
+            return self._threads
+        # Fresh interpreters: a fork of a process that runs threads (torch, GDAL) can hang.
+        self._pool = self._pool or ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"), _prepare)
+        return self._pool
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        for pool in (self._pool, self._threads):
+            if pool:
+                pool.shutdown(cancel_futures=True)
 
 
 def _prepare() -> None:

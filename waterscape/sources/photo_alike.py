@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +35,12 @@ class Alike:
     pairs: Sequence[Pair]
     """Two numbers of photos, and the bits in which their fingerprints differ."""
 
-    @property
+    @cached_property
     def across_splits(self) -> list[Pair]:
         """Those that leak from one split to another, the most alike first."""
         return self._sorted(pair for pair in self.pairs if self.splits[pair[0]] != self.splits[pair[1]])
 
-    @property
+    @cached_property
     def across_classes(self) -> list[Pair]:
         """Those that differ in class, the most alike first."""
         return self._sorted(pair for pair in self.pairs if self.photos[pair[0]][1] != self.photos[pair[1]][1])
@@ -72,7 +74,7 @@ class Alike:
     def rows(self) -> dict[str, NDArray[np.uint8]]:
         """Those most alike, side by side, for the contact sheet; those across splits, where there are some."""
         across = self.across_splits
-        some = (across or self._sorted(self.pairs))[:SHOWN]
+        some = across[:SHOWN] or heapq.nsmallest(SHOWN, self.pairs, key=_unlikeness)
         if not some:
             return {}
         paths = [self.photos[number][2] for one, two, _ in some for number in (one, two)]
@@ -92,4 +94,8 @@ class Alike:
 
     @staticmethod
     def _sorted(pairs: Iterable[Pair]) -> list[Pair]:
-        return sorted(pairs, key=lambda pair: (pair[2], pair))
+        return sorted(pairs, key=_unlikeness)
+
+
+def _unlikeness(pair: Pair) -> tuple[int, Pair]:
+    return pair[2], pair

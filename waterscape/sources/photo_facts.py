@@ -12,7 +12,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from waterscape.sources.near_duplicates import fingerprint
+from waterscape.sources.near_duplicates import ENOUGH, fingerprint
 from waterscape.sources.occurrence import is_synthetic
 from waterscape.sources.photo_file import SUFFIXES, Limits, PhotoError, read
 from waterscape.sources.photo_tally import plain
@@ -48,23 +48,22 @@ def sidecars(path: Path) -> tuple[Path, Path]:
 
 def sidecars_among(files: Collection[Path]) -> set[Path]:
     """Those of some files that are sidecars of others: they are no pictures, and not to be dropped as such."""
-    return {beside for path in files if path.suffix.lower() in SUFFIXES for beside in sidecars(path) if beside in files}
+    told = {path for path in files if path.suffix == ".json"}
+    pictures = (path for path in files if path.suffix.lower() in SUFFIXES) if told else ()
+    return {beside for path in pictures for beside in sidecars(path) if beside in told}
 
 
-def look(
-    path: Path, limits: Limits, *, small: int, more: Callable[[Path], Mapping[str, Any]] = lambda _: {}
-) -> dict[str, Any]:
+def look(path: Path, limits: Limits, *, more: Callable[[Path], Mapping[str, Any]] = lambda _: {}) -> dict[str, Any]:
     """What a picture's first reading finds, as JSON; where it is dropped, `reason` and `detail`.
 
     Args:
         path: of the file.
         limits: of what is read.
-        small: pixels a side that will do for its fingerprint (see `photo_file.read`).
         more: facts that stand elsewhere, such as in the file's name; those of the file itself win. May raise
             `PhotoError`.
     """
     try:
-        photo = read(path, limits, small=small)
+        photo = read(path, limits, small=ENOUGH, grey=True)
         facts = {**more(path), **facts_of(path, photo.exif)}
     except PhotoError as error:
         return {"reason": error.reason, "detail": error.detail}

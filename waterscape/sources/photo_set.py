@@ -105,6 +105,8 @@ class Collection:
     """More rows of the contact sheet."""
     beside: Tally | None = None
     """Of the partners of these pictures: what was dropped among them is listed too."""
+    threads: bool = False
+    """Whether `make` is quick but for its reading, hashing and coding of pictures (`making.Judged`)."""
 
     def sampler(self) -> Callable[[Picture], tuple[int, dict[str, Value]]]:
         """Makes a kept picture's class and columns."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waterscape.errors import UserError
+from waterscape.sources.occurrence import SYNTHETIC_MARK
 from waterscape.sources.photo_facts import sidecars_among
 from waterscape.sources.photo_file import NOT_BY_NAME, files_below, is_hidden
 from waterscape.sources.photo_tally import Dropped, plain
@@ -70,13 +71,20 @@ class Root:
             raise UserError(f"{path} holds no folder of a class: give a folder such as one with sea/ and forest/ in it")
 
     def files(self) -> Iterator[tuple[str, Path, str | None, str | None]]:
-        """Every file: its name, which begins with the root's own, its path, its split and the folder of its class."""
+        """Every file: its name, which begins with the root's own, its path, its split and the folder of its class.
+
+        But for a synthetic world's facts of itself, which are no picture.
+        """
+        depth = len(self.path.parts)
+        bases = {base.parts[depth:]: split for base, split in self.bases.items()}
         for file in files_below(self.path):
-            base = next((base for base in self.bases if file.is_relative_to(base)), None)
-            inside = file.relative_to(base).parts if base else ()
+            below = file.parts[depth:]
+            base = next((base for base in bases if below[: len(base)] == base), None)
+            inside = () if base is None else below[len(base) :]
             folder = inside[0] if len(inside) > 1 else None
-            name = plain(f"{self.name}/{file.relative_to(self.path).as_posix()}")
-            yield name, file, self.bases[base] if base else None, folder and plain(folder)
+            if folder is not None or file.name != SYNTHETIC_MARK:
+                name = plain("/".join((self.name, *below)))
+                yield name, file, None if base is None else bases[base], folder and plain(folder)
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def find(roots: Sequence[Path], mapped: Mapping[str, str], classes: Sequence[str
     _check(folders, mapped, classes)
     for root in opened:
         for name, path, split, folder in root.files():
-            if is_hidden(path.relative_to(root.path).parts):
+            if is_hidden(path.parts[len(root.path.parts) :]):
                 astray.append(Dropped(name, NOT_BY_NAME, "hidden"))
             elif folder is None:
                 astray.append(Dropped(name, NO_SPLIT if root.has_splits and split is None else NO_CLASS))

@@ -22,7 +22,6 @@ from waterscape.sources.photo_alike import Alike
 from waterscape.sources.photo_facts import look
 from waterscape.sources.photo_file import USUAL_LIMITS, Limits
 from waterscape.sources.photo_set import (
-    SHOWN_SIDE,
     USUAL_SHARING,
     Collection,
     Picture,
@@ -151,6 +150,7 @@ class Scenes:
             tally=tally,
             classes=classes,
             make=make,
+            threads=True,
             described={**self._facts(), "near_duplicates": alike.facts()},
             notes=alike.notes(),
             rows=alike.rows,
@@ -201,7 +201,7 @@ class Judging:
 
 def _look(one: Found, limits: Limits) -> dict[str, Any]:
     """What a photo's first reading finds."""
-    return look(one.path, limits, small=SHOWN_SIDE)
+    return look(one.path, limits)
 
 
 def make(picture: Picture) -> dict[str, Value]:
