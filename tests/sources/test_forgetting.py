@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 
+import fsspec
 import numpy as np
 import pytest
 from collected_pairs import OWNERS, collect, keys_of
@@ -25,6 +26,7 @@ from waterscape.data.without import settle
 from waterscape.errors import UserError
 from waterscape.sheet import save_png
 from waterscape.sources import making
+from waterscape.sources.destination import There
 from waterscape.sources.forgetting import Person, forget
 from waterscape.sources.ledger import Ledger, Photo
 from waterscape.sources.ledger_pairs import LedgerPairs
@@ -254,6 +256,66 @@ def test_killed_at_any_step_the_same_command_again_ends_in_the_same_state(here, 
             break
         change += stride
     assert change > 30
+
+
+def test_they_leave_a_set_behind_a_url_too_whatever_cuts_the_line(here, made, tmp_path, monkeypatch, capsys):
+    """Until all has arrived the old set stands there whole; then the new one does, and nothing else."""
+    memory, url = fsspec.filesystem("memory"), f"memory://{tmp_path.name}/sets/pairs"
+    out, afar = here / "shards" / "pairs", tmp_path / "afar"
+    for path in out.iterdir():
+        memory.put_file(str(path), f"{url}/{path.name}")
+    (here / "runs" / "earlier" / "run.json").write_text(json.dumps({"manifest_sha256": "1", "run": {"data": url}}))
+    words = ["shards", "forget", url, "--owner", WHO, "--runs", str(here / "runs")]
+    with pytest.raises(UserError, match=r"was made of a ledger: name it, --ledger"):
+        dispatch(words)
+    words += ["--ledger", str(here / "photos.db")]
+    assert dispatch([*words, "--dry-run"]) == 0
+    assert f"{url}: 4 samples of" in capsys.readouterr().out
+    assert Manifest.load(url).sha256 == Manifest.load(out).sha256
+    put, sent = There._put, []
+
+    def cut(self, path):
+        sent.append(path.name)
+        if len(sent) == cut.at:
+            raise ConnectionError("the line was cut")
+        put(self, path)
+
+    monkeypatch.setattr(There, "_put", cut)
+    before = content(out)
+    for cut.at in (1, 3, 5):
+        sent.clear()
+        with pytest.raises(UserError, match=r"sending failed \(the line was cut\); the same command again"):
+            dispatch(words)
+        memory.get(url, str(afar), recursive=True)
+        assert Manifest.load(afar).sha256 == Manifest.load(out).sha256
+        assert content(afar) == before
+        shutil.rmtree(afar)
+    cut.at = 0
+    sent.clear()
+    capsys.readouterr()
+    assert dispatch(words) == 0
+    told = capsys.readouterr().out
+    assert sent[-1] == "manifest.json"
+    assert f"{url}: 4 samples of" in told
+    for run, how in (("seen", "was trained on them"), ("earlier", "was trained on an earlier state of the set")):
+        assert f"{here}/runs/{run}: {how}" in told
+    memory.get(url, str(afar), recursive=True)
+    assert traces(afar, made) == set()
+    assert content(afar) == {place: values for place, values in before.items() if values["json"]["owner"] != WHO}
+    assert "whole" in checked(afar)
+    named = {f"{shard.name}.tar" for shard in Manifest.load(afar).shards}
+    assert named == {path.name for path in afar.glob("*.tar")}
+    stay = {shard.name: shard.sha256 for shard in Manifest.load(out).shards}
+    assert all(stay.get(shard.name, shard.sha256) == shard.sha256 for shard in Manifest.load(afar).shards)
+    assert len(ShardSet(url, "train")) == len(ShardSet(afar, "train")), "read from afar"
+    assert not traces(here / "photos", made)
+    sent.clear()
+    memory.pipe_file(f"{url}/pairs-train-999999.tar", b"what a killed call left")
+    assert dispatch(words) == 0
+    assert sent == []
+    assert not memory.exists(f"{url}/pairs-train-999999.tar")
+    with pytest.raises(UserError, match="can only be read by this address"):
+        dispatch(["shards", "forget", "http://127.0.0.1:1/pairs", "--owner", WHO])
 
 
 def test_a_set_of_folders_and_the_only_photos_of_a_set(tmp_path, capsys):

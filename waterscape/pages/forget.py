@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waterscape.data.address import as_directory
+from waterscape.data.address import as_directory, is_remote, redact
 from waterscape.data.manifest import FILE, Manifest
 from waterscape.errors import UserError
 from waterscape.options import parse
 from waterscape.sources.forgetting import Forgotten, Person, forget, ledger_of
+from waterscape.sources.forgetting_afar import Afar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MOST_SHOWN = 20  # files
 
@@ -32,7 +34,7 @@ class Forget:
     """
 
     directories: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Of sets of shards; none: only the ledger and its folders."""
+    """Of sets of shards, or their URLs; none: only the ledger and its folders."""
     owner: str = ""
     """Whose photos: the number by which the source knows them; - reads it from the standard input, so that no list of
     processes shows it."""
@@ -56,24 +58,44 @@ def forget_verb(arguments: Sequence[str]) -> int:
         raise UserError("say whose photos are to be forgotten: --owner ID")
     if not options.directories and options.ledger is None:
         raise UserError("say where their photos are: a set of shards, or --ledger photos.db")
-    sets = [as_directory(directory, "forgetting") for directory in options.directories]
-    done = forget(Person(options.source, owner), sets, options.ledger, also=options.also, dry_run=options.dry_run)
-    print("\n".join(told(done, options.dry_run)))
-    print("\n".join(runs_told(done, options.runs)))
-    for line in warnings(done, sets, options):
-        print(f"note: {line}")
+    remote = [place for place in options.directories if is_remote(place)]
+    with tempfile.TemporaryDirectory(prefix="waterscape-") as temporary:
+        afar = [Afar.bring(url, Path(temporary) / str(number)) for number, url in enumerate(remote)]
+        _named(afar, options.ledger)
+        sets = [as_directory(place, "forgetting") for place in options.directories if place not in remote]
+        sets += [each.directory for each in afar]
+        person = Person(options.source, owner)
+        urls = {each.directory: each.url for each in afar}
+
+        def left() -> None:
+            for each in afar:
+                each.send()
+
+        done = forget(person, sets, options.ledger, also=options.also, dry_run=options.dry_run, left=left)
+        print("\n".join(told(done, options.dry_run, urls)))
+        print("\n".join(runs_told(done, options.runs, urls)))
+        for line in warnings(done, sets, options):
+            print(f"note: {line}")
     return 0
 
 
-def told(done: Forgotten, dry_run: bool) -> Iterator[str]:
-    """What was removed, or would be."""
+def _named(afar: Sequence[Afar], ledger: Path | None) -> None:
+    """Raise `UserError` where nobody names the ledger of a set behind a URL, which says only where it lay once."""
+    made = [each for each in afar if isinstance(each.before.facts.get("ledger"), dict)]
+    if made and ledger is None:
+        raise UserError(f"{redact(made[0].url)} was made of a ledger: name it, --ledger photos.db")
+
+
+def told(done: Forgotten, dry_run: bool, urls: Mapping[Path, str]) -> Iterator[str]:
+    """What was removed, or would be. `urls`: of copies of sets."""
     verb = "would be removed" if dry_run else "removed"
     samples = sum(len(theirs.gone) for theirs in done.sets)
     if not (done.photos or samples or any(done.sets)):
         yield "nothing of theirs is here" + ("" if dry_run else ": whatever comes later is passed over")
     for theirs in done.sets:
         shards = len(theirs.rows)
-        yield f"{theirs.directory}: {len(theirs.gone)} samples of {shards} shards {verb}"
+        place = redact(urls[theirs.directory]) if theirs.directory in urls else theirs.directory
+        yield f"{place}: {len(theirs.gone)} samples of {shards} shards {verb}"
         for path in theirs.unsaid:
             yield f"  {path.name} too, which may show or name them"
     yield f"ledger: {done.photos} photos {verb}, with their decisions and tiles"
@@ -82,10 +104,12 @@ def told(done: Forgotten, dry_run: bool) -> Iterator[str]:
         yield f"{path} {verb}: the tool that made it makes it again"
 
 
-def runs_told(done: Forgotten, runs: Path) -> Iterator[str]:
+def runs_told(done: Forgotten, runs: Path, urls: Mapping[Path, str]) -> Iterator[str]:
     """The runs that were trained on these photos, and those that may have been."""
     known = {sha256: directory for directory, all_of in done.manifests.items() for sha256 in all_of}
-    places = {theirs.directory.resolve(): theirs for theirs in done.sets if done.manifests[theirs.directory]}
+    left = [theirs.directory for theirs in done.sets if done.manifests[theirs.directory]]
+    places = {urls.get(directory, str(directory.resolve())) for directory in left}
+    now = {url: _now(directory) for directory, url in urls.items()}
     sure, perhaps = [], []
     found = {path.parent for depth in ("", "*/", "*/*/") for path in runs.glob(f"{depth}run.json")}
     for run in sorted(found):
@@ -93,8 +117,9 @@ def runs_told(done: Forgotten, runs: Path) -> Iterator[str]:
         data = str(facts.get("run", {}).get("data", ""))
         if facts.get("manifest_sha256") in known:
             sure.append(run)
-        elif data and Path(data).resolve() in places and facts.get("manifest_sha256") != _now(Path(data)):
-            perhaps.append(run)
+        elif data and (data if is_remote(data) else str(Path(data).resolve())) in places:
+            stands = now[data] if is_remote(data) else _now(Path(data))
+            perhaps += [run] if facts.get("manifest_sha256") != stands else []
     if not runs.is_dir():
         yield f"runs: there is no {runs}; --runs DIR names where they lie"
     elif not sure and not perhaps:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from waterscape.errors import UserError
 from waterscape.sources.parallel import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from waterscape.sources.making_command import Way
 
@@ -58,6 +59,19 @@ def working_place(out: str, way: Way) -> Path:
     return way.scratch / "jobs"
 
 
+def check_whole(local: Path, otherwise: str) -> None:
+    """Raise `UserError` where a set is not whole, which tells what that comes to."""
+    from waterscape.data.doctor import check
+
+    report = check(local)
+    if report.findings:
+        raise UserError(f"{local} is not whole ({report.findings[0]}): {otherwise}")
+
+
+def _manifest_last(local: Path) -> list[Path]:
+    return sorted((path for path in local.iterdir() if path.is_file()), key=lambda path: (path.name == FILE, path))
+
+
 class There:
     """A set's place behind a URL."""
 
@@ -76,22 +90,44 @@ class There:
 
     def send(self, local: Path) -> None:
         """Check the set and copy it there, the manifest last; what stood there before is removed."""
-        from waterscape.data.doctor import check
-
-        report = check(local)
-        if report.findings:
-            raise UserError(f"{local} is not whole ({report.findings[0]}): nothing was sent to {self.name}")
-        files = sorted((path for path in local.iterdir() if path.is_file()), key=lambda path: (path.name == FILE, path))
-        try:
+        check_whole(local, f"nothing was sent to {self.name}")
+        files = _manifest_last(local)
+        with self._told("sending"):
             for name in self._stood:  # the old manifest first: a set half replaced must not look like one
                 if name.endswith(f"/{FILE}"):
                     self.system.rm_file(name)
-            for path in progress(files, len(files), f"sending to {self.name}", "file"):
-                self._put(path)
+            self._put_all(files)
             self._remove(keep=[path.name for path in files])
-        except OSError as error:
-            raise UserError(f"{self.name}: sending failed ({redact(str(error))}); the same command again") from error
+
+    def bring(self, local: Path, wanted: Callable[[str], bool]) -> None:
+        """Copy the files that lie there, if wanted by their names, into a new directory."""
+        local.mkdir(parents=True)
+        with self._told("fetching"):
+            files = [name for name in self._stood if wanted(name.rpartition("/")[2]) and self.system.isfile(name)]
+            for name in progress(files, len(files), f"fetching {self.name}", "file"):
+                self.system.get_file(name, str(local / name.rpartition("/")[2]))
+
+    def exchange(self, local: Path, same: Collection[str]) -> None:
+        """Send the files of a directory but those that are the `same` there, the manifest last; others are removed."""
+        files = _manifest_last(local)
+        kept = {path.name for path in files}
+        with self._told("sending"):
+            self._put_all([path for path in files if path.name not in same])
+            for name in self._stood:
+                if name.rpartition("/")[2] not in kept and self.system.isfile(name):
+                    self.system.rm_file(name)
+
+    def _put_all(self, files: Sequence[Path]) -> None:
+        for path in progress(files, len(files), f"sending to {self.name}", "file"):
+            self._put(path)
         print(f"{self.name}: {len(files)} files sent", file=sys.stderr)
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, NotImplementedError) as error:
+            raise UserError(f"{self.name}: {doing} failed ({redact(str(error))}); the same command again") from error
 
     def _put(self, path: Path) -> None:
         """One file, whose length is asked for afterwards."""

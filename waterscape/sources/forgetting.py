@@ -30,7 +30,7 @@ from waterscape.sources.photo_tally import LIST
 from waterscape.sources.set_sheet import CONTACT, draw_contact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from waterscape.sources.ledger import Photo
 
@@ -114,7 +114,13 @@ def ledger_of(sets: Sequence[Path], given: Path | None) -> Path | None:
 
 
 def forget(
-    person: Person, sets: Sequence[Path], given: Path | None, *, also: Sequence[Path] = (), dry_run: bool = False
+    person: Person,
+    sets: Sequence[Path],
+    given: Path | None,
+    *,
+    also: Sequence[Path] = (),
+    dry_run: bool = False,
+    left: Callable[[], None] = lambda: None,
 ) -> Forgotten:
     """Remove a person from sets of shards and their ledger; with `dry_run`, only look.
 
@@ -124,6 +130,7 @@ def forget(
         given: the ledger; None: as the sets' manifests say.
         also: more folders in which files and pictures of theirs may lie.
         dry_run: change nothing.
+        left: called when they have left all sets, and the ledger still knows what was theirs.
 
     Raises:
         UserError: no set or ledger, or another process is writing a set.
@@ -143,6 +150,7 @@ def forget(
             _leave_set(person, directory, ledgers, photos, tombstone, done, dry_run=dry_run)
         done.files, done.sheets = _files(ledgers, photos, also)
         if not dry_run:
+            left()
             for file in (*done.files, *done.sheets):
                 with suppress(FileNotFoundError):
                     file.unlink()
