@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+START_WRITING = 2  # SYNC_FILE_RANGE_WRITE
 
 
 def sync(path: Path) -> None:
@@ -15,6 +18,16 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def start_sync(handle: int) -> None:
+    """Have the system begin to write what a file was given so far; a later `fsync` of it has less to wait for.
+
+    Linux only (sync_file_range(2)); elsewhere, and where a file system knows no such thing, nothing happens.
+    """
+    begin = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if begin is not None:
+        begin(ctypes.c_int(handle), ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(START_WRITING))
 
 
 @contextmanager

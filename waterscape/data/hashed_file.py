@@ -8,12 +8,18 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from waterscape.durable import start_sync
+
 BUFFER = 1 << 20  # bytes: few calls, and what was just copied is still in the processor's cache
-BUFFERS = 4  # one being filled, the others on their way
+BUFFERS = 4  # one being filled, the others still to be hashed
+AT_ONCE = 8 << 20  # bytes after which the disk is set to work
 
 
 class HashedFile:
-    """Write a file through a few buffers, which a thread of its own hashes and hands to the system.
+    """Write a file through a few buffers: a thread of its own hashes what the caller's hands to the system.
+
+    Hashing takes three times as long as that, so that both are done in the time of the hashing alone. The disk begins
+    while the file still grows, so that little is left for the end.
 
     Raises:
         FileExistsError: `path` exists.
@@ -26,6 +32,7 @@ class HashedFile:
         self._sha256 = hashlib.sha256()
         self._buffer = memoryview(bytearray(BUFFER))
         self._filled = 0
+        self._since_started = 0  # bytes written since the disk was last set to work
         self._thread = ThreadPoolExecutor(1, "sha256")  # starts with the first full buffer
         self._on_their_way: deque[Future[memoryview]] = deque()
 
@@ -34,6 +41,7 @@ class HashedFile:
         self.bytes += len(part)
         while len(part) > (room := BUFFER - self._filled):
             self._buffer[self._filled :] = part[:room]
+            self._filled = BUFFER
             part = part[room:]
             self._flush()
         end = self._filled + len(part)
@@ -45,7 +53,8 @@ class HashedFile:
         try:
             while self._on_their_way:
                 self._on_their_way.popleft().result()
-            self._put(self._buffer[: self._filled])
+            self._sha256.update(self._buffer[: self._filled])
+            self._write()
             os.fsync(self._file.fileno())
         finally:
             self.close()
@@ -57,14 +66,21 @@ class HashedFile:
         self._file.close()
 
     def _flush(self) -> None:
-        self._on_their_way.append(self._thread.submit(self._put, self._buffer))
+        self._on_their_way.append(self._thread.submit(self._hash, self._buffer))
+        self._write()
+        self._since_started += BUFFER
+        if self._since_started >= AT_ONCE:
+            start_sync(self._file.fileno())
+            self._since_started = 0
         free = len(self._on_their_way) < BUFFERS
         self._buffer = memoryview(bytearray(BUFFER)) if free else self._on_their_way.popleft().result()
         self._filled = 0
 
-    def _put(self, buffer: memoryview) -> memoryview:
+    def _hash(self, buffer: memoryview) -> memoryview:
         self._sha256.update(buffer)
-        rest = buffer
+        return buffer
+
+    def _write(self) -> None:
+        rest = self._buffer[: self._filled]
         while len(rest):
             rest = rest[self._file.write(rest) :]
-        return buffer

@@ -49,7 +49,7 @@ class SetWriter:
         self._open: dict[str, ShardWriter] = {}
         self._counts: Counter[str] = Counter()  # split → shards begun
         self._shards: list[Shard] = []
-        self._background = ThreadPoolExecutor(1, "to disk")
+        self._background = ThreadPoolExecutor(MOST_CLOSING, "to disk")
         self._closing: deque[tuple[ShardWriter, Future[Shard]]] = deque()
         self._columns: dict[str, set[Kind]] = {}
         if samples_per_shard < 1:
