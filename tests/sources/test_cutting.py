@@ -1,9 +1,12 @@
 """Large exports cut into tiles: every tile is the window it came from, in pixels, mask and place."""
 
+import itertools
+
 import numpy as np
 import pytest
 import rasterio
 from programs import ROOT, run_program
+from rasterio.env import get_gdal_config
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
@@ -75,6 +78,17 @@ def test_tiles_are_arrays_of_their_own(tmp_path):
     assert one.pixels.flags.owndata
     assert one.pixels.flags.c_contiguous
     assert not np.shares_memory(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize("taken", [1, 12])
+def test_the_cache_of_others_is_as_large_as_before(tmp_path, taken):
+    before = get_gdal_config("GDAL_CACHEMAX")
+    with open_geotiff(write_export(tmp_path / "lena.tif")) as dataset:
+        found = pieces(dataset, 64)
+        assert len(list(itertools.islice(found, taken))) == taken
+        assert get_gdal_config("GDAL_CACHEMAX") == cutting.KEPT
+        found.close()
+        assert get_gdal_config("GDAL_CACHEMAX") == before > cutting.KEPT
 
 
 def test_two_files_of_one_name_and_a_file_cut_off_are_users_mistakes(tmp_path):

@@ -1,17 +1,20 @@
 """A large export → tiles of the usual size, each a GeoTIFF of its own, as Earth Engine itself would have split it.
 
 A file is read once from north to south, some rows of tiles at a time, by a few threads that have a handle of their own
-each; a window a tile would decode each strip of a striped file anew once the cache is too small for a row.
+each; a window a tile would decode each strip of a striped file anew once the cache is too small for a row, and threads
+would wait for one another after each. GDAL keeps what it decoded, for somebody who asks again; nobody does, so it may
+keep little: a quarter of the time would go into memory that is asked for the first time.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AT_ONCE = 1 << 22  # bytes decoded at a time by a thread, or one row of tiles where that is more
+AT_ONCE = 1 << 21  # bytes decoded at a time by a thread, or one row of tiles where that is more
 IN_MEMORY = 1 << 28  # bytes decoded by all threads together, or one row of tiles
+KEPT = 1 << 22  # bytes of decoded blocks that GDAL keeps, or as many as the threads have in hand
 THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -60,29 +64,32 @@ def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
     from rasterio.windows import Window
 
     masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
-    row_bytes = tile_size * dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    line_bytes = dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    row_bytes = tile_size * line_bytes
     height = tile_size * max(1, AT_ONCE // row_bytes)
     threads = max(1, min(THREADS, IN_MEMORY // (row_bytes * height // tile_size)))
     south, east = (length // tile_size * tile_size for length in (dataset.height, dataset.width))
-    own = threading.local()  # a handle of GDAL serves one thread
-    handles: list[Any] = []
+    free: SimpleQueue[tuple[Any, NDArray[Any]]] = SimpleQueue()  # a handle of GDAL serves one thread at a time
 
     def cut(top: int) -> list[Piece]:
-        if not hasattr(own, "handle"):
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-                own.handle = rasterio.open(dataset.name, driver=dataset.driver)
-            handles.append(own.handle)
+        handle, rows = free.get()
         window = Window(0, top, dataset.width, min(height, south - top))
-        pixels = own.handle.read(window=window)
-        mask = own.handle.dataset_mask(window=window) if masked else None
+        pixels = handle.read(window=window, out=rows[:, : window.height])
+        mask = handle.dataset_mask(window=window) if masked else None
         found = []
         for row, column in itertools.product(range(0, pixels.shape[1], tile_size), range(0, east, tile_size)):
             part = np.s_[..., row : row + tile_size, column : column + tile_size]
             found.append(Piece(top + row, column, pixels[part].copy(), None if mask is None else mask[part].copy()))
+        free.put((handle, rows))
         return found
 
     tops = iter(range(0, south, height))
-    with ThreadPoolExecutor(threads, "cutting") as pool:
+    kept = max(KEPT, 2 * threads * line_bytes * max(tall for tall, _ in dataset.block_shapes))
+    with ExitStack() as opened, _cache_of(kept), ThreadPoolExecutor(threads, "cutting") as pool:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            for _ in range(threads):  # here, since a thread that opens its first file registers all of GDAL's drivers
+                handle = opened.enter_context(rasterio.open(dataset.name, driver=dataset.driver))
+                free.put((handle, np.empty((dataset.count, height, dataset.width), dataset.dtypes[0])))
         try:
             ahead = deque(pool.submit(cut, top) for top in itertools.islice(tops, threads + 1))
             while ahead:
@@ -90,8 +97,6 @@ def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
                 ahead.extend(pool.submit(cut, top) for top in itertools.islice(tops, 1))
         finally:
             pool.shutdown(cancel_futures=True)
-            for handle in handles:
-                handle.close()
 
 
 def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[int], None] | None = None) -> CutUp:
@@ -131,6 +136,19 @@ def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[
                 raise UserError(f"{path} is damaged or cut off: export it again, or take it out") from error
             left += dataset.width * dataset.height - (len(done) - before) * tile_size**2
     return CutUp(len(done), left)
+
+
+@contextmanager
+def _cache_of(count: int) -> Iterator[None]:
+    """GDAL's cache of blocks bounded to so many bytes; `rasterio.Env` would give it back only if it were outermost."""
+    from rasterio.env import get_gdal_config, set_gdal_config
+
+    before = get_gdal_config("GDAL_CACHEMAX")
+    set_gdal_config("GDAL_CACHEMAX", count)
+    try:
+        yield
+    finally:
+        set_gdal_config("GDAL_CACHEMAX", before)
 
 
 def _write(target: Path, dataset: Any, piece: Piece, tile_size: int) -> None:
