@@ -16,10 +16,11 @@ LAND_PER_WATER = 5
 
 def seen_whole(bands: Tensor, margin: int) -> Tensor:
     """Where no pixel within `margin` is nodata, in any band: N C H W with NaN → N 1 (H − 2·margin) (W − 2·margin)."""
-    missing = (~torch.isfinite(bands.sum(1, keepdim=True))).to(bands.dtype)  # one walk through the bands
+    count, _, tall, wide = bands.shape
     width = 2 * margin + 1
-    if missing.device.type == "cpu" and not missing.any():  # on a GPU the host would wait for the answer
-        return torch.ones_like(missing[:, :, 2 * margin :, 2 * margin :], dtype=torch.bool)
+    if bands.device.type == "cpu" and torch.isfinite(bands.sum()):  # on a GPU the host would wait for the answer
+        return bands.new_ones((count, 1, tall - 2 * margin, wide - 2 * margin), dtype=torch.bool)
+    missing = (~torch.isfinite(bands.sum(1, keepdim=True))).to(bands.dtype)  # one walk through the bands
     return F.max_pool2d(F.max_pool2d(missing, (width, 1), stride=1), (1, width), stride=1) == 0
 
 

@@ -83,7 +83,9 @@ class Scene:
         for number, band in enumerate(measured):
             if filled:
                 band[band == 0] = np.nan  # the fill value of the product, whether the file says so or not
-            reflectances[..., number] = band * scale + offset
+            band *= scale
+            band += offset
+            reflectances[..., number] = band
         if self.hidden:
             quality, known = self.layer("qa", window)
             bits = sum(1 << bit for bit in self.hidden)
@@ -161,7 +163,12 @@ def _valid(scene: Scene, names: Sequence[str], window: Window) -> list[NDArray[n
     found = []
     for pixels, known in _pixels(scene, names, window):
         numbers = pixels.astype(np.float64)
-        numbers[~known | (pixels == FILL) | ~np.isfinite(numbers)] = np.nan
+        missing = ~known
+        missing |= pixels == FILL
+        if pixels.dtype.kind == "f":
+            missing |= ~np.isfinite(numbers)
+        if missing.any():  # most parts have none
+            numbers[missing] = np.nan
         found.append(numbers)
     return found
 
