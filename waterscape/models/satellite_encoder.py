@@ -25,6 +25,17 @@ Result of one run of `recommended` (batch 32) on 700 synthetic pairs, with a gen
     variance of the numbers                      0.00    0.81    1.05    0.83    0.94
 (0.5 would be chance). It tells open ground from a forest's edge; no tile tells the sky. Lakes and snow are never
 predicted: that generator makes none. Neither real pairs nor Places365's weights were tried.
+
+Result of one run of `reference` (batch 64, its loss asked of a scene_classifier:small of 4000 images in Places365's
+place: --start scenes=RUN) on 210 synthetic pairs, with a landscape_gan:small of 8000 images; held out 45; stopped after
+1280 and resumed, 3840 images in 54 s of one core:
+    images                                          0    1280    2560    3840
+    squared error of scenes, in training         0.96    0.44    0.29    0.26
+    the same, held out                           0.57    0.56    0.65    0.68
+    nearer to its own photo than to another      0.51    0.62    0.58    0.60
+    variance of the numbers, held out            0.00    0.02    0.11    0.31
+It trains, and learns so few pairs by heart: a field is predicted otherwise than a river's meadow, in blurs, and nothing
+held out gets nearer after 1280. The source had some 3000 pairs for ten epochs.
 """
 
 from __future__ import annotations
