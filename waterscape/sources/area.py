@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
@@ -193,3 +195,10 @@ def joined(polygons: Sequence[Geometry], name: str) -> Area:
     if not whole:
         raise UserError(f"{name} has no area")
     return Area(shapely.MultiPolygon(whole))
+
+
+def middle_longitude(shape: MultiPolygon) -> float:
+    """Degrees east around which polygons lie: by their mean direction, since −180 is 180."""
+    weights = np.array([piece.area for piece in shape.geoms])
+    angles = np.radians([(piece.bounds[0] + piece.bounds[2]) / 2 for piece in shape.geoms])
+    return float(np.degrees(np.arctan2(weights @ np.sin(angles), weights @ np.cos(angles))))

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Alike:
     splits: Sequence[str]
     """Of each."""
     pairs: Sequence[Pair]
-    """Two numbers of photos, and the bits in which their fingerprints differ."""
+    """Two numbers of photos, and the bits in which their fingerprints differ; in the order of the numbers."""
 
     @cached_property
     def across_splits(self) -> list[Pair]:
@@ -74,7 +75,7 @@ class Alike:
     def rows(self) -> dict[str, NDArray[np.uint8]]:
         """Those most alike, side by side, for the contact sheet; those across splits, where there are some."""
         across = self.across_splits
-        some = across[:SHOWN] or heapq.nsmallest(SHOWN, self.pairs, key=_unlikeness)
+        some = across[:SHOWN] or heapq.nsmallest(SHOWN, self.pairs, key=itemgetter(2))
         if not some:
             return {}
         paths = [self.photos[number][2] for one, two, _ in some for number in (one, two)]
@@ -94,8 +95,4 @@ class Alike:
 
     @staticmethod
     def _sorted(pairs: Iterable[Pair]) -> list[Pair]:
-        return sorted(pairs, key=_unlikeness)
-
-
-def _unlikeness(pair: Pair) -> tuple[int, Pair]:
-    return pair[2], pair
+        return sorted(pairs, key=itemgetter(2))

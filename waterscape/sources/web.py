@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from waterscape.data.address import redact
@@ -23,7 +23,7 @@ from waterscape.data.http_manners import MOST_REDIRECTS, REDIRECTS, TRANSIENT, R
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import httpx
 
@@ -156,8 +156,6 @@ class Web:
         Raises:
             WebError: no answer came, or none that is final; it is too long, or leads to another host.
         """
-        import stamina
-
         limits = self.limits
         headers = {name: value for name, value in (headers or {}).items() if name.lower() != "accept-encoding"}
         headers["Accept-Encoding"] = "identity"
@@ -165,14 +163,7 @@ class Web:
             host = self._hosts[urlsplit(url).netloc]
         tried, answer = 0, None
         try:
-            for attempt in stamina.retry_context(
-                lambda error: isinstance(error, _AgainError) and not self._closed.is_set(),
-                attempts=limits.attempts,
-                timeout=None,
-                wait_initial=limits.first_pause,
-                wait_max=limits.longest_pause,
-                wait_jitter=limits.first_pause,
-            ):
+            for attempt in tries(limits, lambda error: isinstance(error, _AgainError) and not self._closed.is_set()):
                 with attempt:
                     tried = attempt.num
                     with host.places:
@@ -254,6 +245,22 @@ class Web:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def tries(limits: Limits, may_be_better: Callable[[Exception], bool]) -> Iterator[Any]:
+    """Attempts at something, each a context in which it is done, with growing pauses after errors that may pass."""
+    import stamina
+
+    return iter(
+        stamina.retry_context(
+            may_be_better,
+            attempts=limits.attempts,
+            timeout=None,
+            wait_initial=limits.first_pause,
+            wait_max=limits.longest_pause,
+            wait_jitter=limits.first_pause,
+        )
+    )
 
 
 def _without_secrets(text: str, headers: Mapping[str, str], url: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from waterscape.errors import UserError
-from waterscape.sources.area import Area, box_area, joined
+from waterscape.sources.area import Area, box_area, joined, middle_longitude
 from waterscape.sources.utm import near
 
 if TYPE_CHECKING:
@@ -226,10 +226,3 @@ def _together(shape: MultiPolygon) -> Geometry:
     centres = [(piece.bounds[0] + piece.bounds[2]) / 2 for piece in shape.geoms]
     moved = [translate(piece, near(at, middle) - at) for piece, at in zip(shape.geoms, centres, strict=True)]
     return shapely.union_all(moved)
-
-
-def middle_longitude(shape: MultiPolygon) -> float:
-    """Degrees east around which polygons lie: by their mean direction, since −180 is 180."""
-    weights = np.array([piece.area for piece in shape.geoms])
-    angles = np.radians([(piece.bounds[0] + piece.bounds[2]) / 2 for piece in shape.geoms])
-    return float(np.degrees(np.arctan2(weights @ np.sin(angles), weights @ np.cos(angles))))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterscape.durable import replacing
-from waterscape.sources.occurrence_export.parts import middle_longitude
+from waterscape.sources.area import middle_longitude
+from waterscape.sources.degrees_map import PAPER, in_degrees, stretch_of
 from waterscape.sources.utm import near
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from waterscape.sources.occurrence_export.sheets import Sheet
 
 COLOURS = ("#7fb7be", "#e9c46a", "#c98f6b", "#a3b18a", "#b8a1c9", "#d9a5a5", "#8fa8d0", "#c9c27f")
-PAPER, INK, FAINT = "#fcfbf8", "#262c34", "#6e747c"
+INK = "#262c34"
 INCHES = 11.0
 NAMED = 24  # parts, beyond which the largest alone are named
 
@@ -28,21 +29,18 @@ def draw_parts(
     path: Path, parts: Sequence[Part], sheets: Sequence[Sheet], found: Sequence[Distortion], title: str
 ) -> None:
     """Draw parts and tiles as a PNG: above the parts' ground, below the tiles by their predicted distortion."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     import shapely
-    from matplotlib import pyplot as plt
     from matplotlib.collections import PolyCollection
+    from matplotlib.figure import Figure
 
     middle = middle_longitude(shapely.MultiPolygon([piece for part in parts for piece in part.area.shape.geoms]))
     rings = np.concatenate([sheet.rings_in_degrees() for sheet in sheets])
     own = rings[..., 0].mean(1, keepdims=True)
     rings[..., 0] += near(own, middle) - own
     (west, south), (east, north) = rings.reshape(-1, 2).min(0), rings.reshape(-1, 2).max(0)
-    aspect = 1 / np.cos(np.radians(min(abs(south + north) / 2, 80)))
-    each = INCHES * np.clip((north - south) * aspect / (east - west), 0.25, 1.0)
-    figure, axes = plt.subplots(2, 1, figsize=(INCHES, 2 * each + 1.6), layout="constrained", facecolor=PAPER)
+    each = INCHES * np.clip((north - south) * stretch_of(south, north) / (east - west), 0.25, 1.0)
+    figure = Figure(figsize=(INCHES, 2 * each + 1.6), layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(2, 1)
     _ground(axes[0], parts, middle)
     axes[0].set_title(title, color=INK)
     error = np.concatenate([each.worst for each in found]) * 100
@@ -56,16 +54,10 @@ def draw_parts(
     bar = figure.colorbar(tiles, ax=axes[1], orientation="horizontal", shrink=0.5, aspect=40, pad=0.02)
     bar.set_label("% of a length")
     bar.outline.set_visible(False)
-    pad = 0.02 * max(east - west, (north - south) * aspect)
     for axis in axes:
-        axis.set(xlim=(west - pad, east + pad), ylim=(south - pad / aspect, north + pad / aspect), aspect=aspect)
-        axis.xaxis.set_major_formatter(lambda x, _: _degrees((x + 180) % 360 - 180, "EW"))
-        axis.yaxis.set_major_formatter(lambda y, _: _degrees(y, "NS"))
-        axis.set_facecolor(PAPER)
-        axis.grid(alpha=0.25)
+        in_degrees(axis, (west, south), (east, north), 0.02)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
-    plt.close(figure)
 
 
 def _ground(axis: Any, parts: Sequence[Part], middle: float) -> None:
@@ -90,7 +82,3 @@ def _ground(axis: Any, parts: Sequence[Part], middle: float) -> None:
             words = f"{part.name}\n{km2:,.0f} km²"
             box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.5}
             axis.text(near(at.x, middle), at.y, words, ha="center", va="center", fontsize=8, color=INK, bbox=box)
-
-
-def _degrees(value: float, letters: str) -> str:
-    return f"{abs(value):g}° {letters[int(value < 0)]}"

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from waterscape.errors import UserError
 from waterscape.sources.vk.answers import AnswerError, Page, RefusalError, page_of
-from waterscape.sources.web import Limits, Web, WebError
+from waterscape.sources.web import Limits, Web, WebError, tries
 
 if TYPE_CHECKING:
     from waterscape.sources.vk.cover import Circle
@@ -79,8 +79,6 @@ class VK:
             PlaceError: VK does not answer this question, or not in a way that makes sense.
             VKError: nor any other one, for now.
         """
-        import stamina
-
         patience = self._patience
         body = urlencode(
             {
@@ -97,14 +95,7 @@ class VK:
             }
         )
         try:
-            for attempt in stamina.retry_context(
-                on=self._may_be_better,
-                attempts=patience.attempts,
-                timeout=None,
-                wait_initial=patience.first_pause,
-                wait_max=patience.longest_pause,
-                wait_jitter=patience.first_pause,
-            ):
+            for attempt in tries(patience, self._may_be_better):
                 with attempt:
                     return self._ask(body)
         except RefusalError as error:
