@@ -1,6 +1,6 @@
 """Synthetic sets whose tars have content only where the first images of an epoch are read; the rest are holes.
 
-Indexes and manifest are whole, so opening costs what it costs for a real set of that size.
+Indexes and manifest are whole, so a start costs what it costs for a real set of that size.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from waterscape.data.manifest import Column, Manifest, Shard
 from waterscape.data.order import Order
-from waterscape.data.shard import BLOCK, RECORD, ShardWriter, encode, index_dtype, padding
+from waterscape.data.shard import BLOCK, ShardWriter, encode, index_dtype, padding
 
 COLUMN = "occurrence64.npy"
 
 READ = """
 import json, sys, time
+import numpy.char, numpy.ma  # libraries load these at a first use, which is no cost of a set
 from waterscape.data.batches import Batches
 from waterscape.data.order import Order
 from waterscape.data.shards import ShardSet
@@ -31,16 +33,19 @@ def memory():
     return {name: int(lines[name].split()[0]) / 1024 for name in ("VmHWM", "RssAnon")}
 
 place, column, images, rank, world = sys.argv[1:3] + [int(word) for word in sys.argv[3:]]
-sys.stdin.readline()  # until all processes have imported what they need
-before, began, busy = memory(), time.perf_counter(), time.process_time()
-shards = ShardSet(place, "train")
-opened, open_busy = time.perf_counter(), time.process_time()
-options = {"batch": 64 * world, "order": Order(shards.counts, 0), "stop": images, "rank": rank, "world": world}
-with Batches(shards, [column], **options) as batches:
-    read = sum(len(loaded.keys) for loaded in batches)
-told = {"seconds": opened - began, "busy": open_busy - busy, "read": read, "before": before, "after": memory()}
-reading = {"read_seconds": time.perf_counter() - opened, "read_busy": time.process_time() - open_busy}
-print(json.dumps(told | reading))
+for _ in sys.stdin:  # a line a round, once all processes have imported what they need
+    before, began, busy = memory(), time.perf_counter(), time.process_time()
+    shards = ShardSet(place, "train")
+    opened = time.process_time()
+    options = {"batch": 64 * world, "order": Order(shards.counts, 0), "stop": images, "rank": rank, "world": world}
+    with Batches(shards, [column], **options) as batches:
+        first = len(next(batches).keys)
+        started, start_busy = time.perf_counter(), time.process_time()
+        read = first + sum(len(loaded.keys) for loaded in batches)
+    told = {"seconds": started - began, "read": read, "before": before, "after": memory()}
+    told |= {"read_seconds": time.perf_counter() - started, "read_busy": time.process_time() - start_busy}
+    told |= {"open_busy": opened - busy, "first_busy": start_busy - opened}
+    print(json.dumps(told), flush=True)
 """
 
 
@@ -77,8 +82,8 @@ def _write_hole(out: Path, name: str, keys: list[str], columns: list[str], size:
     table = np.zeros(len(keys), index_dtype(9, columns))
     table["key"] = keys
     for number, column in enumerate(columns):
-        starts = range(record * number, record * len(keys) * len(columns), record * len(columns))
-        table[column] = np.array([(start, size, 0) for start in starts], RECORD)
+        table[column]["offset"] = record * (number + len(columns) * np.arange(len(keys)))
+        table[column]["size"] = size
     stream = io.BytesIO()
     np.lib.format.write_array(stream, table, version=(1, 0))
     (out / f"{name}.index.npy").write_bytes(stream.getvalue())
@@ -87,25 +92,37 @@ def _write_hole(out: Path, name: str, keys: list[str], columns: list[str], size:
     return hashlib.sha256(stream.getvalue()).hexdigest()
 
 
-def open_and_read(out: Path, images: int, processes: int = 1) -> list[dict[str, float]]:
-    """What each of so many processes tells, which open the set at once and read their parts of `images` images.
+def open_and_read(
+    out: Path, images: int, processes: int = 1, rounds: int = 1, *, apart: bool = False
+) -> list[list[dict[str, float]]]:
+    """What so many processes tell, round by round, each of which opens the set and reads its part of `images`.
 
-    `seconds` and `busy` (processor time of all threads) of opening, `read_seconds` and `read_busy` of reading `read`
-    images; `peak_mb` of the process, `own_mb` that opening and reading came to hold themselves.
+    `seconds` until the first batch is there, `read_seconds` for all others of `read` images; `open_busy`, `first_busy`
+    and `read_busy`: processor time, of all threads, of opening, then of the first batch, then of the others; `peak_mb`
+    of the process, `own_mb` that the round came to hold itself. `apart`: processes that know nothing of one another,
+    each of which reads as many images from the beginning.
     """
-    words = [sys.executable, "-c", READ, str(out), COLUMN, str(images)]
+    words = [sys.executable, "-c", READ, str(out), COLUMN, str(images // processes if apart else images)]
+    places = [(0, 1)] * processes if apart else [(rank, processes) for rank in range(processes)]
     started = [
-        subprocess.Popen([*words, str(rank), str(processes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for rank in range(processes)
+        subprocess.Popen([*words, str(rank), str(world)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for rank, world in places
     ]
+    told = [_round(started) for _ in range(rounds)]
     for process in started:
+        process.communicate()
+    for one in (one for found in told for one in found):
+        before, after = one.pop("before"), one.pop("after")
+        one |= {"peak_mb": after["VmHWM"], "own_mb": after["RssAnon"] - before["RssAnon"]}
+    if any(sum(one["read"] for one in found) != images for found in told):
+        raise RuntimeError(f"{out}: not all of the {images} images were read")
+    return told
+
+
+def _round(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
+    for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [json.loads(process.communicate()[0]) for process in started]
-    if sum(one["read"] for one in told) != images:
-        raise RuntimeError(f"{out}: not all of the {images} images were read")
-    for one in told:
-        before, after = one.pop("before"), one.pop("after")
-        one |= {"peak_mb": after["VmHWM"], "own_mb": after["RssAnon"] - before["RssAnon"]}
-    return told
+    lines = [process.stdout.readline() if process.stdout else "" for process in processes]
+    return [json.loads(line) for line in lines]

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_set import sample
 
+from waterscape.data import plan as plan_module
 from waterscape.data import shards as shards_module
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
@@ -80,6 +81,14 @@ def test_ranks_tile_every_batch_whatever_the_world(train, batch, world, start, l
         sizes = [len(p.keys) for p in parts]
         assert max(sizes) - min(sizes) <= 1
     assert flat(whole) == flat(stream(train, batch=11, start=0, stop=start + length))[start:]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 20])
+def test_how_much_is_looked_up_at_once_changes_nothing(train, monkeypatch, at_once):
+    options = {"batch": 5, "rank": 1, "world": 2, "start": 3, "stop": 90}
+    expected = flat(stream(train, **options))
+    monkeypatch.setattr(plan_module, "LOOKED_UP", at_once)
+    assert flat(stream(train, **options)) == expected
 
 
 def test_five_on_two_is_three_and_two():

@@ -54,7 +54,8 @@ def plan(
 ) -> Iterator[Planned]:
     """Batches from position `start` up to `stop` (the last one may be smaller), or without end."""
     reads = part if batch >= world else reading
-    stride = max(1, min(LOOKED_UP * world, order.total) // batch) * batch  # not many epochs of a small set at once
+    # Few at first, so that the first batch is soon there; and not many epochs of a small set at once.
+    stride, most = (max(1, min(images, order.total) // batch) * batch for images in (LOOKED_UP, LOOKED_UP * world))
     while stop is None or start < stop:
         end = start + stride if stop is None else min(start + stride, stop)
         starts = range(start, end, batch)
@@ -69,4 +70,4 @@ def plan(
             done = mine.stop
             chosen = {column: table[mine] for column, table in entries.items()}
             yield Planned(first, count, numbers[mine], shard[mine], row[mine], chosen)
-        start = end
+        start, stride = end, min(2 * stride, most)
