@@ -103,12 +103,14 @@ def profile_all(arguments: Sequence[str]) -> int:
                 found[model] = _profile(title, recipe, run, wanted, processes, rates, scratch, place)[0]
             except UserError as reason:  # the same one on all processes: of the model, or of the set's columns
                 left_out[model] = str(reason)
-            if processes.first and model in found:
-                print(f"{title}: {found[model]['images_per_second']:.3g} images/s, {place}", flush=True)
+            if processes.first:
+                how = f"batch of {run.batch} on {circumstances(processes)}, {run.precision}"
+                page = overview(how, found, left_out, synthetic=wanted.data is None)
+                out.mkdir(parents=True, exist_ok=True)
+                write_text(out / "profiles.md", page)  # after each, so that nothing is lost where it is cut short
+                told = f"{found[model]['images_per_second']:.3g} images/s" if model in found else left_out[model]
+                print(f"{title}: {told}", flush=True)
         if processes is not None and processes.first:
-            how = f"batch of {run.batch} on {circumstances(processes)}, {run.precision}"
-            page = overview(how, found, left_out, synthetic=wanted.data is None)
-            write_text(out / "profiles.md", page)
             print(f"\n{page}\n{out}: profiles.md, and of each model profile.md, profile.png, trace.json.gz")
         if processes is not None:
             processes.wait()
