@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import time
 from contextlib import contextmanager
 
 import pytest
+import waiting
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Root may not use the sandbox; a container's /dev/shm may be small. A real GPU is there nowhere that this is tested.
@@ -54,7 +55,12 @@ def watch(page):
 def until(page, expression, *argument, seconds=60):
     """Wait until a JavaScript expression, or function of the argument, is true. A page whose rules for scripts forbid
     `eval` forbids it to Playwright's own way of waiting too."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(expression, *argument):
-        assert time.monotonic() < end, f"never true: {expression} {argument}"
-        time.sleep(0.03)
+    waiting.until(lambda: page.evaluate(expression, *argument), seconds, lambda: f"{expression} {argument}")
+
+
+def shot(page, more=""):
+    """A screenshot named after the test, for whoever wants to look: into the folder WATERSCAPE_SCREENSHOTS."""
+    folder = os.environ.get("WATERSCAPE_SCREENSHOTS")
+    if folder:
+        test = os.environ["PYTEST_CURRENT_TEST"].split("::")[1].rpartition(" ")[0]
+        page.screenshot(path=f"{folder}/{re.sub(r'[^a-z0-9]+', '-', test + more).strip('-')}.png")

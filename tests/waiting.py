@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 
 
-def until(true, seconds=120, told=lambda: ""):
-    """Wait until `true()` is so; returns what it gave. Where it never is, fails with what `told()` tells."""
+def until(true, seconds=120, told=lambda: "", every=0.02):
+    """Wait until `true()` is so; returns what it gave. Where it never is, fails with what `told()` tells.
+
+    `every`: seconds between two looks.
+    """
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, f"not within {seconds} s; {told()}"
-        time.sleep(0.02)
+        time.sleep(every)
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from browser import launched, until, watch
+from across_the_line import METRES as ACROSS
+from across_the_line import write_across
+from browser import launched, shot, until, watch
 from loopback_yandex import serve as serve_yandex
 from page_server import in_thread, started
 from PIL import Image
@@ -27,7 +27,6 @@ from waterscape.pages.explore.routes import routes
 from waterscape.pages.explore.studio import Studio
 from waterscape.pages.explore.uploads import MOST_BYTES
 
-SHOTS = os.environ.get("WATERSCAPE_SCREENSHOTS")  # a folder, for whoever wants to look
 OCTETS = {"Content-Type": "application/octet-stream"}
 READ = "[...document.querySelectorAll('.axes li')].every(row => row.dataset.round)"
 
@@ -63,8 +62,7 @@ def page(browser, server):
     page.goto(server.newest())
     page.wait_for_selector("#rooms [aria-pressed=true]")
     yield page
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{re.sub(r'[^a-z]+', '-', os.environ['PYTEST_CURRENT_TEST'].split('::')[1])}.png")
+    shot(page)
     context.close()
 
 
@@ -192,6 +190,34 @@ def test_any_click_on_the_map_is_a_landscape_and_a_photo_where_there_is_one(page
     page.click("#map .slide")
     numbers = [float(one) for one in page.get_attribute("#landscape", "data-numbers").split()]
     until(page, "numbers => document.querySelector('#slid').dataset.places === JSON.stringify(numbers)", numbers)
+
+
+@pytest.mark.long
+def test_a_map_across_the_antimeridian_is_drawn_whole_and_clicked_on_both_sides(browser, tmp_path):
+    mosaic = write_across(tmp_path / "mosaic.tif", "degrees beyond 180")
+    with Ground(str(mosaic)) as ground:
+        run = encoder(tiles={"pixels": [160, 160], "metres_per_pixel": ACROSS})
+        served = in_thread(routes(Studio([run], None, ground)), MOST_BYTES)
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        complaints = watch(page)
+        page.goto(served.newest())
+        page.wait_for_selector("#rooms [aria-pressed=true]")
+        enter(page, "map")
+        until(page, "document.querySelector('#atlas').dataset.looked")
+        shown = "[...document.querySelector('#atlas').getContext('2d').getImageData({}, {}, 1, 1).data]".format
+        box, sides = page.locator("#atlas").bounding_box(), []
+        for share in (0.35, 0.65):
+            x, y = box["width"] * share, box["height"] / 2
+            before = page.get_attribute("#landscape", "data-numbers")
+            page.mouse.click(box["x"] + x, box["y"] + y)
+            until(page, "before => document.querySelector('#landscape').dataset.numbers !== before", before)
+            sides.append(float(page.input_value("#map .place").split(",")[1]))
+            assert page.evaluate(shown(x, box["height"] / 5)) != page.evaluate(shown(5, 5)), "ground, not the bare map"
+        assert sides[0] == pytest.approx(179.9, abs=0.05)
+        assert sides[1] == pytest.approx(-179.9, abs=0.05)
+        assert complaints == []
+        shot(page)
+        page.close()
 
 
 def test_photos_are_classified_and_what_is_none_is_told_beside_it(page):

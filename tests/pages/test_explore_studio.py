@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from across_the_line import FORMS, expected, ground, write_across
+from across_the_line import LATITUDE as OF_THE_LINE
+from across_the_line import METRES as ACROSS
 from loopback_yandex import serve as serve_yandex
 from PIL import Image
 from placed_pairs import LATITUDE, LONGITUDE, METRES, OWNER, SIDE, places, write_mosaic, write_placed_pairs
@@ -28,7 +31,7 @@ from waterscape.pages.explore.ground import Ground
 from waterscape.pages.explore.places import Places
 from waterscape.pages.explore.sliders import Sliders
 from waterscape.pages.explore.studio import Studio
-from waterscape.pages.tile_landscape import Tile, predicted
+from waterscape.pages.tile_landscape import Tile, predicted, tile_from
 from waterscape.sources.occurrence_sample import reduce
 from waterscape.sources.photo_file import as_jpeg
 from waterscape.sources.tile_at import tile_at
@@ -348,6 +351,31 @@ def test_the_mosaic_is_seen_where_it_lies(root, tmp_path, monkeypatch):
         monkeypatch.setattr(ground_room, "MOST_READ", 1000)
         with pytest.raises(UserError, match="zoom in"):
             ground.view(ground.bounds, 50, 50)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mosaic_across_the_antimeridian_is_clicked_on_both_sides_and_seen_whole(form, tmp_path):
+    mosaic = write_across(tmp_path / "mosaic.tif", form)
+    run = encoder(tiles={"pixels": [160, 160], "metres_per_pixel": ACROSS})
+    with Ground(str(mosaic)) as there:
+        studio = Studio([run], None, there)
+        studio.connect()
+        for longitude in (179.9, 179.995, 180.0, -180.0, -179.9):
+            told = seen(studio, OF_THE_LINE, longitude)
+            shown = np.asarray(opened(told["tile"])).astype(int)
+            assert np.abs(shown - expected(longitude, 160)).mean() < 6, longitude  # JPEG twice
+            predicts = tile_from(str(mosaic), OF_THE_LINE, longitude, (160, 160), ACROSS)  # `predict --at --source`
+            assert told["numbers"] == pytest.approx(predicted(run, Tile("", predicts)).numbers.tolist(), abs=0.02)
+        west, south, east, north = there.bounds
+        assert 0.5 < east - west < 0.6
+        assert south < OF_THE_LINE < north
+        for middle in (180.0, -180.0, -179.95):  # the page counts a view's box from its own middle
+            box = (middle - 0.1, OF_THE_LINE - 0.02, middle + 0.1, OF_THE_LINE + 0.02)
+            view = np.asarray(Image.open(io.BytesIO(there.view(box, 120, 60)))).astype(int)
+            longitudes, latitudes = np.linspace(*box[::2], 241)[1::2], np.linspace(*box[3::-2], 121)[1::2]
+            wanted = ground(*np.meshgrid(latitudes, longitudes, indexing="ij")).transpose(1, 2, 0)
+            assert view[..., 3].min() == 255, middle
+            assert np.abs(view[..., :3] - wanted).mean() < 6, middle
 
 
 def test_samples_that_lie_nowhere_are_no_places(tmp_path):

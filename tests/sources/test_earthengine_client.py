@@ -112,7 +112,7 @@ def test_a_users_own_client_that_loses_its_server_is_told_in_one_line(answer):
         with pytest.raises(UnreachableError) as error, explained("doing it"):
             ee.Number(1).add(2).getInfo()
     assert str(error.value).startswith("doing it: ")
-    assert str(error.value).endswith("; run the same command again later")
+    assert str(error.value).endswith("; try again later")
     assert "\n" not in str(error.value)
 
 

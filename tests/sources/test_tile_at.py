@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import rasterio
+from across_the_line import FORMS, expected, write_across
+from across_the_line import LATITUDE as OF_THE_LINE
+from across_the_line import METRES as ACROSS
 from pyproj import CRS, Transformer
 from rasterio.transform import from_origin
 
 from waterscape.errors import UserError
-from waterscape.sources.tile_at import parse_place, tile_at
+from waterscape.sources.tile_at import HoleError, OutsideError, parse_place, tile_at
 
 LATITUDE, LONGITUDE = 60.2, 30.4
 LOCAL = CRS.from_proj4(f"+proj=aeqd +lat_0={LATITUDE} +lon_0={LONGITUDE} +datum=WGS84")
@@ -52,6 +55,36 @@ def test_the_same_ground_at_true_scale(crs, step, tmp_path):
     wanted = drawn(east, north).transpose(1, 2, 0).astype(int)
     assert np.abs(tile.astype(int) - wanted).mean() < 2
     assert np.abs(tile.astype(int) - wanted).max() < 12
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_ground_on_both_sides_of_the_antimeridian(form, tmp_path):
+    mosaic = write_across(tmp_path / "mosaic.tif", form)
+    for longitude in (179.9, 179.999, 180.0, -180.0, -179.995, -179.9):
+        tile = tile_at(mosaic, OF_THE_LINE, longitude, (60, 60), ACROSS)
+        assert np.abs(tile - expected(longitude, 60)).mean() < 2, longitude
+        assert np.abs(tile - expected(longitude, 60)).max() < 8, longitude
+    for longitude in (179.6, -179.6, 0.0):
+        with pytest.raises(OutsideError, match="lies outside of"):
+            tile_at(mosaic, OF_THE_LINE, longitude, (60, 60), ACROSS)
+    with pytest.raises(HoleError, match="holds only"):
+        tile_at(mosaic, OF_THE_LINE, -179.75, (80, 80), ACROSS)
+
+
+def test_a_mosaic_of_the_whole_earth_has_no_edge_at_the_antimeridian(tmp_path):
+    """Its first column is the neighbour of its last one."""
+    east = np.arange(3600)
+    bands = np.stack(
+        [np.broadcast_to(127 + 100 * np.cos(np.radians(east) * turns), (900, 3600)) for turns in (1, 3, 6)]
+    )
+    place = {"crs": "EPSG:4326", "transform": from_origin(-180, 45, 0.1, 0.1)}
+    shape = {"count": 3, "height": 900, "width": 3600, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "earth.tif", "w", driver="GTiff", **shape, **place) as dataset:
+        dataset.write(bands.astype(np.uint8))
+    tiles = [tile_at(tmp_path / "earth.tif", 0.0, longitude, (20, 20), 11_132.0) for longitude in (180.0, -180.0)]
+    wanted = bands[:, 0, np.arange(-10, 10) % 3600].T
+    assert np.array_equal(*tiles)
+    assert np.abs(tiles[0].astype(int) - wanted[None]).max() < 4
 
 
 def refused(source, latitude=LATITUDE, longitude=LONGITUDE):

@@ -156,9 +156,9 @@ def explained(doing: str) -> Iterator[None]:
             ) from None
         raise EarthEngineError(words) from None
     except WebError as error:
-        raise UnreachableError(f"{doing}: {_line(error)}; run the same command again later") from None
+        raise UnreachableError(f"{doing}: {_line(error)}; try again later") from None
     except (OSError, HTTPException, httplib2.HttpLib2Error) as error:  # the user's own client does without `Web`
-        raise UnreachableError(f"{doing}: {_line(error)}; run the same command again later") from None
+        raise UnreachableError(f"{doing}: {_line(error)}; try again later") from None
     except (TypeError, KeyError, AttributeError) as error:
         raise EarthEngineError(f"{doing}: Earth Engine answers what makes no sense; try again later") from error
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterscape.errors import UserError
+from waterscape.sources.satellite.source import METRES_IN_DEGREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,21 +61,18 @@ def tile_at(
         OutsideError, HoleError: the point or a part of the tile lies outside of it, or where it has no data.
     """
     from rasterio.transform import Affine
-    from rasterio.vrt import WarpedVRT
-    from rasterio.warp import Resampling
 
     width, height = pixels
-    local = f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m +no_defs"
+    # over: longitudes run on across 180, where a jump would have GDAL read, and smooth, all between its two sides
+    local = f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m +over +no_defs"
     target = Affine(
         metres_per_pixel, 0, -width / 2 * metres_per_pixel, 0, -metres_per_pixel, height / 2 * metres_per_pixel
     )
     with opened(source) as dataset:
         _check_inside(source, dataset, latitude, longitude)
-        asked: dict[str, Any] = {"transform": target, "width": width, "height": height}
-        alpha = dataset.count == COLOURS and dataset.nodata is None
-        with WarpedVRT(dataset, crs=local, resampling=Resampling.bilinear, add_alpha=alpha, **asked) as warped:
-            tile: NDArray[np.uint8] = warped.read((1, 2, 3))
-            covered = warped.dataset_mask() > 0
+        reach = math.hypot(width, height) / 2 * metres_per_pixel / METRES_IN_DEGREE
+        reach /= max(math.cos(math.radians(abs(latitude) + reach)), 1e-3)
+        tile, covered = warped(dataset, local, target, width, height, (longitude - reach, longitude + reach))
     if covered.mean() < LEAST_COVERED:
         metres = f"{width * metres_per_pixel:.0f} × {height * metres_per_pixel:.0f} m"
         raise HoleError(
@@ -83,6 +81,39 @@ def tile_at(
             float(covered.mean()),
         )
     return np.ascontiguousarray(tile.transpose(1, 2, 0))
+
+
+def warped(
+    dataset: Any, crs: str, transform: Any, width: int, height: int, longitudes: tuple[float, float]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A mosaic's colours (3 H W) on another grid, and where it has any (H W). `longitudes`: the grid's, in degrees.
+
+    Degrees may be counted on beyond 180, by the mosaic as by the grid: it is laid wherever the grid meets it.
+    """
+    from rasterio.transform import Affine
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import Resampling
+
+    asked: dict[str, Any] = {"crs": crs, "transform": transform, "width": width, "height": height}
+    alpha = dataset.count == COLOURS and dataset.nodata is None
+    colours, there = np.zeros((COLOURS, height, width), np.uint8), np.zeros((height, width), bool)
+    for turn in _turns(dataset, longitudes):
+        laid = Affine.translation(turn, 0) @ dataset.transform
+        with WarpedVRT(dataset, src_transform=laid, resampling=Resampling.bilinear, add_alpha=alpha, **asked) as seen:
+            pixels, found = seen.read((1, 2, 3)), seen.dataset_mask() > 0
+        colours = np.where(there, colours, pixels)
+        there |= found
+    return colours, there
+
+
+def _turns(dataset: Any, longitudes: tuple[float, float]) -> list[float]:
+    """By how much to move a mosaic in degrees so that it meets these longitudes, in its own units; others stay."""
+    if not dataset.crs.is_geographic:
+        return [0.0]
+    degrees = math.degrees(dataset.crs.units_factor[1])  # of its unit, mostly 1
+    west, east = (degrees * edge for edge in (dataset.bounds.left, dataset.bounds.right))
+    low, high = longitudes
+    return [turn / degrees for turn in (0.0, -360.0, 360.0) if west + turn <= high and east + turn >= low]
 
 
 @contextmanager
@@ -119,10 +150,10 @@ def _check_inside(source: Path, dataset: Any, latitude: float, longitude: float)
 
     there = Transformer.from_crs("EPSG:4326", dataset.crs.to_wkt(), always_xy=True)
     x, y = there.transform(longitude, latitude)
-    place = ~dataset.transform
-    column, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
-    if 0 <= column < dataset.width and 0 <= row < dataset.height:
-        return
+    for turn in _turns(dataset, (longitude, longitude)):
+        column, row = ~dataset.transform @ (x - turn, y)
+        if 0 <= column < dataset.width and 0 <= row < dataset.height:
+            return
     back = Transformer.from_crs(dataset.crs.to_wkt(), "EPSG:4326", always_xy=True)
     west, south, east, north = back.transform_bounds(*dataset.bounds)
     raise OutsideError(

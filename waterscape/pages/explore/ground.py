@@ -16,7 +16,7 @@ from waterscape.errors import UserError
 from waterscape.pages.tile_landscape import tile_of
 from waterscape.sheet import png
 from waterscape.sources.satellite.choosing import SERVICES, Choices, source_at_scale, source_of
-from waterscape.sources.tile_at import COLOURS, opened
+from waterscape.sources.tile_at import opened, warped
 
 if TYPE_CHECKING:
     from waterscape.sources.satellite.source import TileSource
@@ -49,7 +49,7 @@ class Ground:
         if self.mosaic:
             source = source_of(self.word, Choices(size=pixels, metres_per_pixel=metres))
         else:
-            source = source_at_scale(self.word, pixels, metres, latitude)
+            source = source_at_scale(self.word, pixels, metres, latitude, waited_for=True)
         name = json.dumps(source.plan, sort_keys=True)
         if name not in self._connected:
             self._connected[name] = self._stack.enter_context(source)
@@ -66,10 +66,8 @@ class Ground:
 
         Raises `UserError`: no mosaic, a box that is none, or too much to read for it.
         """
-        from rasterio.enums import Resampling
         from rasterio.errors import RasterioError
         from rasterio.transform import from_bounds
-        from rasterio.vrt import WarpedVRT
 
         west, south, east, north = box
         if not (all(map(math.isfinite, box)) and -540 <= west < east <= 540 and -90 <= south < north <= 90):
@@ -78,16 +76,11 @@ class Ground:
             raise UserError(f"a view is of a mosaic, and has 1 to {MOST_SIDE} pixels a side")
         with opened(self.mosaic) as dataset:
             _check_quick(dataset, box, self.bounds)
-            alpha = dataset.count == COLOURS and dataset.nodata is None
-            asked: dict[str, Any] = {"transform": from_bounds(*box, width, height), "width": width, "height": height}
             try:
-                with WarpedVRT(
-                    dataset, crs=DEGREES, resampling=Resampling.bilinear, add_alpha=alpha, **asked
-                ) as warped:
-                    colours, there = warped.read((1, 2, 3)), warped.dataset_mask()
+                colours, there = warped(dataset, DEGREES, from_bounds(*box, width, height), width, height, (west, east))
             except RasterioError as error:
                 raise UserError(f"the mosaic cannot be drawn there ({' '.join(str(error).split())[:100]})") from error
-        return png(Image.fromarray(np.ascontiguousarray(np.moveaxis(np.stack([*colours, there]), 0, 2))))
+        return png(Image.fromarray(np.dstack([*colours, 255 * there.astype(np.uint8)])))
 
 
 def _bounds(mosaic: Path) -> tuple[float, float, float, float]:
@@ -104,7 +97,8 @@ def _check_quick(dataset: Any, box: tuple[float, ...], bounds: tuple[float, ...]
     if dataset.overviews(1) or bounds is None:
         return
     west, south, east, north = bounds
-    wide = max(0.0, min(east, box[2]) - max(west, box[0])) / max(east - west, 1e-9)
+    turn = 360 * round((west + east - box[0] - box[2]) / 720)  # the box may be counted another way round the Earth
+    wide = max(0.0, min(east, box[2] + turn) - max(west, box[0] + turn)) / max(east - west, 1e-9)
     high = max(0.0, min(north, box[3]) - max(south, box[1])) / max(north - south, 1e-9)
     if dataset.width * dataset.height * wide * high > MOST_READ:
         raise UserError("zoom in to see the mosaic: it has no overviews (gdaladdo FILE makes them)")

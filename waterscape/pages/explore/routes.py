@@ -35,8 +35,14 @@ def routes(studio: Studio) -> list[BaseRoute]:
     """
     computed, fetched, viewed = (CapacityLimiter(1) for _ in range(3))
 
-    async def made(request: Request, make: Callable[[], Answer]) -> Response:
-        return JSONResponse(await _in_turn(request, computed, make))
+    def made(path: str, make: Callable[[Request, bytes], Answer]) -> Route:
+        """Something that is computed of what is sent, in its turn."""
+
+        async def answer(request: Request) -> Response:
+            body = await request.body()
+            return JSONResponse(await _in_turn(request, computed, lambda: make(request, body)))
+
+        return Route(path, answer, methods=["POST"])
 
     def about(_: Request) -> Response:
         return JSONResponse(studio.about())
@@ -48,61 +54,31 @@ def routes(studio: Studio) -> list[BaseRoute]:
         mosaic = studio.ground
         if mosaic is None:
             raise HTTPException(404, "there is no mosaic")
-        asked = request.query_params
-        try:
-            west, south, east, north = (float(asked.get(word, "")) for word in ("west", "south", "east", "north"))
-            width, height = (int(asked.get(word, "")) for word in ("width", "height"))
-        except ValueError as error:
-            raise UserError("west, south, east, north, width and height are numbers") from error
-        view = await _in_turn(request, viewed, lambda: mosaic.view((west, south, east, north), width, height))
+        box, width, height = _view(request)
+        view = await _in_turn(request, viewed, lambda: mosaic.view(box, width, height))
         return Response(view, media_type="image/png")
 
-    async def slide(request: Request) -> Response:
-        asked = _object(await request.body())
-        return await made(request, lambda: studio.slide(asked))
-
-    async def along(request: Request) -> Response:
-        asked = _object(await request.body())
-        return await made(request, lambda: studio.along(asked))
-
-    async def water(request: Request) -> Response:
-        content = await request.body()
-        return await made(request, lambda: studio.read_water(content))
-
-    async def enlarge(request: Request) -> Response:
-        number, content = request.path_params["run"], await request.body()
-        return await made(request, lambda: studio.enlarge(number, content))
-
-    async def classify(request: Request) -> Response:
-        number, content = request.path_params["run"], await request.body()
-        is_drawn = request.query_params.get("drawn") == "1"
-        return await made(request, lambda: studio.classify(number, content, is_drawn=is_drawn))
-
-    async def landscape_of(request: Request) -> Response:
-        number, content = request.path_params["run"], await request.body()
-        return await made(request, lambda: studio.landscape_of(number, content))
-
     async def landscape_at(request: Request) -> Response:
-        number = request.path_params["run"]
-        match _object(await request.body()):
-            case {"latitude": int() | float() as latitude, "longitude": int() | float() as longitude}:
-                there = await _in_turn(request, fetched, lambda: studio.tile_at(number, latitude, longitude))
-                return await made(request, lambda: studio.landscape_at(number, there))
-        raise UserError("a latitude and a longitude in degrees are wanted")
+        number = _run(request)
+        latitude, longitude = _place(await request.body())
+        there = await _in_turn(request, fetched, lambda: studio.tile_at(number, latitude, longitude))
+        return JSONResponse(await _in_turn(request, computed, lambda: studio.landscape_at(number, there)))
 
-    asked = ["POST"]
+    def classify(request: Request, body: bytes) -> Answer:
+        return studio.classify(_run(request), body, is_drawn=request.query_params.get("drawn") == "1")
+
     return [
         *files(resources("waterscape.pages.explore") / "page"),
         Route("/api/about", about),
         Route("/api/places", places),
         Route("/api/ground", ground),
-        Route("/api/slide", slide, methods=asked),
-        Route("/api/along", along, methods=asked),
-        Route("/api/water", water, methods=asked),
-        Route("/api/enlarge/{run:int}", enlarge, methods=asked),
-        Route("/api/classify/{run:int}", classify, methods=asked),
-        Route("/api/landscape/{run:int}/tile", landscape_of, methods=asked),
-        Route("/api/landscape/{run:int}/place", landscape_at, methods=asked),
+        made("/api/slide", lambda _, body: studio.slide(_object(body))),
+        made("/api/along", lambda _, body: studio.along(_object(body))),
+        made("/api/water", lambda _, body: studio.read_water(body)),
+        made("/api/enlarge/{run:int}", lambda request, body: studio.enlarge(_run(request), body)),
+        made("/api/classify/{run:int}", classify),
+        made("/api/landscape/{run:int}/tile", lambda request, body: studio.landscape_of(_run(request), body)),
+        Route("/api/landscape/{run:int}/place", landscape_at, methods=["POST"]),
     ]
 
 
@@ -129,3 +105,26 @@ def _object(body: bytes) -> Answer:
     if not isinstance(value, dict):
         raise UserError("an object is wanted")
     return value
+
+
+def _run(request: Request) -> int:
+    number: int = request.path_params["run"]
+    return number
+
+
+def _place(body: bytes) -> tuple[float, float]:
+    match _object(body):
+        case {"latitude": int() | float() as latitude, "longitude": int() | float() as longitude}:
+            return latitude, longitude
+    raise UserError("a latitude and a longitude in degrees are wanted")
+
+
+def _view(request: Request) -> tuple[tuple[float, float, float, float], int, int]:
+    """The box (west, south, east, north in degrees) and the pixels across and down that are asked for."""
+    asked = request.query_params
+    try:
+        west, south, east, north = (float(asked.get(word, "")) for word in ("west", "south", "east", "north"))
+        width, height = (int(asked.get(word, "")) for word in ("width", "height"))
+    except ValueError as error:
+        raise UserError("west, south, east, north, width and height are numbers") from error
+    return (west, south, east, north), width, height

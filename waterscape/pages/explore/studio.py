@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from waterscape.pages.classify import judged, stored_photo
 from waterscape.pages.enlarge import enlarged
 from waterscape.pages.explore import uploads
 from waterscape.pages.explore.sliders import STEPS, Sliders
+from waterscape.pages.explore.tiles import PlacedTile, Tiles
 from waterscape.pages.review.pictures import small_jpeg
 from waterscape.pages.samples import marks
-from waterscape.pages.tile_landscape import SCALES_AGREE, Tile, predicted, stored_tile
+from waterscape.pages.tile_landscape import Tile, predicted, stored_tile
 from waterscape.sheet import coloured, palette, png
 from waterscape.sources.photo_file import decode
 from waterscape.training.exhibit import as_array
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from waterscape.data.manifest import Manifest
     from waterscape.models import Trained
     from waterscape.pages.explore.ground import Ground
     from waterscape.pages.explore.places import Pair, Places
@@ -39,19 +38,7 @@ WATER_SIDE = 64
 """Pixels a side of the water that people draw."""
 WATER = f"occurrence{WATER_SIDE}.npy"
 SHOWN_SIDE = 640  # pixels of a photo
-PATIENCE_SECONDS = 1  # that a landscape waits for the set's places, where it can do without
 SHARPNESS = 4  # decimals of a probability
-
-
-@dataclass(frozen=True)
-class PlacedTile:
-    """The tile of a place as JPEG, whose it is, where, and the set's sample near it."""
-
-    tile: bytes
-    whose: str
-    latitude: float
-    longitude: float
-    pair: Pair | None
 
 
 class Studio:
@@ -67,7 +54,8 @@ class Studio:
         ground: Ground | None = None,
         metres_per_pixel: float | None = None,
     ) -> None:
-        self.runs, self.places, self.ground, self._metres = list(runs), places, ground, metres_per_pixel
+        self.runs, self.places, self.ground = list(runs), places, ground
+        self.tiles = Tiles(places, ground, metres_per_pixel)
         numbered = list(enumerate(self.runs))
         can: Callable[..., list[int]] = lambda *what: [  # noqa: E731
             number for number, run in numbered if any(run.recipe.can(one) for one in what)
@@ -107,7 +95,7 @@ class Studio:
                 {"run": number, "takes": "photo" if self._takes_photos(number) else "water"}
                 for number in self.classifiers
             ],
-            "encoders": [{"run": number, **self._tiles(number)} for number in self.encoders],
+            "encoders": [{"run": number, **self.tiles.like(self.runs[number])} for number in self.encoders],
             "source": self.ground.word if self.ground and not self.ground.mosaic else None,
             "mosaic": {"name": self.ground.mosaic.name, "bounds": self.ground.bounds}
             if self.ground and self.ground.mosaic
@@ -124,10 +112,7 @@ class Studio:
     def connect(self) -> None:
         """See that an encoder's tiles are to be had, before anybody asks for one. Raises `UserError`."""
         for number in self.encoders:
-            if self.ground:
-                self.ground.connect(*self._scale(number))
-            elif self.places:
-                self._check_set(number, self.places.manifest)
+            self.tiles.check(self.runs[number])
 
     def slide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The picture at places on the sliders; without places: where a sample, or the middle, stands, and its own."""
@@ -195,25 +180,11 @@ class Studio:
     def landscape_of(self, number: int, content: bytes) -> dict[str, Any]:
         """What an observer would see in the middle of an uploaded tile."""
         run = self._run(number, self.encoders)
-        return self._landscape(run, stored_tile(uploads.photo(content), self._tiles(number)), "an uploaded tile")
+        return self._landscape(run, stored_tile(uploads.photo(content), self.tiles.like(run)), "an uploaded tile")
 
     def tile_at(self, number: int, latitude: float, longitude: float) -> PlacedTile:
-        """A place's tile for an encoder, of the given source, or of the set's nearest sample. It may take its time."""
-        self._run(number, self.encoders)
-        if not (abs(latitude) <= 90 and abs(longitude) <= 180):
-            raise UserError("latitude from -90 to 90 and longitude from -180 to 180 degrees are wanted")
-        if self.ground:
-            pixels, metres = self._scale(number)
-            tile, whose = self.ground.tile(latitude, longitude, pixels, metres)
-            known = self.places if self.places and self.places.wait(PATIENCE_SECONDS) else None
-            pair = known.nearest(latitude, longitude, min(pixels) * metres / 2) if known else None
-            return PlacedTile(tile, whose, latitude, longitude, pair)
-        pair = self.places.nearest(latitude, longitude, math.inf, tile=True) if self.places else None
-        if pair is None or pair.tile is None:
-            raise UserError("no tile is at hand: start with --source, or --data of a set with satellite.jpg")
-        tile = stored_tile(uploads.photo(pair.tile), self._tiles(number))
-        whose = f"the set's nearest tile · licence {pair.licence or 'not stated'}"
-        return PlacedTile(tile, whose, pair.latitude, pair.longitude, pair)
+        """A place's tile for an encoder; see `Tiles.at`. It may take its time."""
+        return self.tiles.at(self._run(number, self.encoders), latitude, longitude)
 
     def landscape_at(self, number: int, there: PlacedTile) -> dict[str, Any]:
         """What an observer would see at a place, by its tile."""
@@ -249,34 +220,6 @@ class Studio:
             raise UserError(f"run {number} does not do that")
         return self.runs[number]
 
-    def _tiles(self, number: int) -> dict[str, Any]:
-        """Size and scale of the tiles that a run was trained on: as it knows, else as the given set has them."""
-        known: dict[str, Any] = dict(self.places.manifest.facts.get("tiles") or {}) if self.places else {}
-        known |= self.runs[number].facts.get("tiles") or {}
-        metres = self._metres or known.get("metres_per_pixel")
-        return {"pixels": known.get("pixels"), "metres_per_pixel": metres}
-
-    def _scale(self, number: int) -> tuple[tuple[int, int], float]:
-        """Width and height of an encoder's tiles in pixels, and metres per pixel. Raises `UserError`: not known."""
-        tiles = self._tiles(number)
-        pixels, metres = tiles["pixels"], tiles["metres_per_pixel"]
-        if not metres:
-            raise UserError(f"the data of {self.runs[number].run} did not tell the scale: say --metres-per-pixel")
-        if not pixels:
-            raise UserError(f"the data of {self.runs[number].run} did not tell the tiles' size: give --data that does")
-        return (int(pixels[0]), int(pixels[1])), float(metres)
-
-    def _check_set(self, number: int, manifest: Manifest) -> None:
-        """Raises `UserError` where the set's tiles, which a click gives the encoder, are not like those it knows."""
-        there, wanted = manifest.facts.get("tiles") or {}, self._tiles(number)
-        sizes = there.get("pixels"), wanted["pixels"]
-        metres = there.get("metres_per_pixel"), wanted["metres_per_pixel"]
-        if (all(sizes) and sizes[0] != sizes[1]) or (all(metres) and abs(metres[0] / metres[1] - 1) > SCALES_AGREE):
-            raise UserError(
-                f"the tiles of {manifest.name} have {_told(there)}, and {self.runs[number].run} was trained on "
-                f"{_told(wanted)}: give --source, or --data of such tiles, or leave --data out"
-            )
-
     def _reads(self, number: int, name: str) -> str:
         return self.runs[number].recipe.inputs()[name].column
 
@@ -301,13 +244,6 @@ def _photo(pair: Pair) -> dict[str, Any]:
         "synthetic": pair.synthetic,
         "licence": pair.licence,
     }
-
-
-def _told(tiles: Mapping[str, Any]) -> str:
-    """Size and scale of tiles, as far as they are known."""
-    pixels, metres = tiles.get("pixels"), tiles.get("metres_per_pixel")
-    size = f"{pixels[0]} × {pixels[1]} pixels" if pixels else ""
-    return " of ".join(filter(None, (size, f"{metres:g} m" if metres else ""))) if size else f"{metres:g} m per pixel"
 
 
 def _numbers(value: Any) -> list[float]:

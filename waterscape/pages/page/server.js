@@ -14,7 +14,7 @@ async function answerTo(path, options) {
     answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "the server does not answer");
+    throw new Refusal(0, error.name === "TimeoutError" ? "no answer came in time" : "the server does not answer");
   }
   if (answer.ok) return answer;
   const text = await answer.text().catch(() => "");
@@ -27,19 +27,22 @@ async function answerTo(path, options) {
   throw new Refusal(answer.status, words || `status ${answer.status}`);
 }
 
-const within = (signal) => AbortSignal.any([AbortSignal.timeout(60_000), ...(signal ? [signal] : [])]);
+const PATIENCE = 60; // seconds
 
-async function post(path, body, kind, signal) {
+const within = (signal, seconds = PATIENCE) =>
+  AbortSignal.any([AbortSignal.timeout(1000 * seconds), ...(signal ? [signal] : [])]);
+
+async function post(path, body, kind, signal, seconds) {
   const headers = { "Content-Type": kind };
-  return (await answerTo(path, { method: "POST", body, headers, signal: within(signal) })).json();
+  return (await answerTo(path, { method: "POST", body, headers, signal: within(signal, seconds) })).json();
 }
 
 export async function ask(path, signal) {
   return (await answerTo(path, { signal: within(signal) })).json();
 }
 
-export async function send(path, value, signal) {
-  return post(path, JSON.stringify(value), "application/json", signal);
+export async function send(path, value, signal, seconds) {
+  return post(path, JSON.stringify(value), "application/json", signal, seconds);
 }
 
 /** Send a file, or other bytes, as they are. */

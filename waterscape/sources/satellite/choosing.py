@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 YANDEX, EARTH_ENGINE = SERVICES = ("yandex", "earthengine")
 MOST_AT_ONCE_ELSEWHERE = 16
+FEW_ATTEMPTS, MOST_SILENT_SECONDS = 3, 50.0
+"""At a tile that somebody waits for; without a byte, before an attempt counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,23 @@ def source_of(word: str, choices: Choices = USUAL_CHOICES, *, parts: int = 1) ->
     return MosaicFile(Path(word), size, choices.metres_per_pixel, at_once)
 
 
-def source_at_scale(word: str, size: tuple[int, int], metres_per_pixel: float, latitude: float) -> TileSource:
-    """One of `SERVICES`, whose tiles are nearest to a scale: exactly so from Earth Engine. Raises `UserError`."""
+def source_at_scale(
+    word: str, size: tuple[int, int], metres_per_pixel: float, latitude: float, *, waited_for: bool = False
+) -> TileSource:
+    """One of `SERVICES`, whose tiles are nearest to a scale: exactly so from Earth Engine. Raises `UserError`.
+
+    `waited_for`: somebody sits before it, who hears after a few attempts that no answer came.
+    """
     if word == EARTH_ENGINE:
-        return source_of(word, Choices(size=size, metres_per_pixel=metres_per_pixel))
-    across = max(EQUATOR_METRES * math.cos(math.radians(latitude)), 1e-6)
-    zoom = round(math.log2(across / metres_per_pixel))
-    return source_of(word, Choices(size=size, zoom=min(max(zoom, 0), MOST_ZOOM)))
+        source = source_of(word, Choices(size=size, metres_per_pixel=metres_per_pixel))
+    else:
+        across = max(EQUATOR_METRES * math.cos(math.radians(latitude)), 1e-6)
+        zoom = round(math.log2(across / metres_per_pixel))
+        source = source_of(word, Choices(size=size, zoom=min(max(zoom, 0), MOST_ZOOM)))
+    if waited_for and isinstance(source, EarthEngine | Yandex):
+        silent = min(source.limits.silent_seconds, MOST_SILENT_SECONDS)
+        source.limits = dataclasses.replace(source.limits, attempts=FEW_ATTEMPTS, silent_seconds=silent)
+    return source
 
 
 def _earth_engine(choices: Choices, size: tuple[int, int], parts: int) -> EarthEngine:

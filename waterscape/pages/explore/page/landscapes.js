@@ -6,6 +6,7 @@ import { $, Newest, checked, chooser, files, show, told } from "./parts.js";
 import { ask, hand, send } from "./server.js";
 
 const AGAIN = 1000; // milliseconds between looks whether the set's places are known
+const MAP_SERVICE = 180; // seconds that a map service may take, which is asked three times
 
 export class Landscapes {
   #numbers = null;
@@ -85,7 +86,7 @@ export class Landscapes {
     $(".place", this.root).value = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
     const run = this.run.value;
     const found = await this.#waited((signal) =>
-      send(`/api/landscape/${run}/place`, { latitude, longitude }, signal));
+      send(`/api/landscape/${run}/place`, { latitude, longitude }, signal, MAP_SERVICE));
     if (!found) return;
     this.#show(run, found, `${degrees(found.latitude, "N", "S")}, ${degrees(found.longitude, "E", "W")} · ${found.whose}`);
     const { pixels, metres_per_pixel: metres } = this.about.encoders.find((one) => one.run === run);
