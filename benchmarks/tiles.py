@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmarks.turns import best
+from benchmarks.turns import Rate, best
 from waterscape.data.batches import Batches, ShardSet
+from waterscape.data.buffers import Rows
 from waterscape.data.order import Order
 from waterscape.data.pack import SetWriter
 from waterscape.data.shard import BLOCK, crc32, fixed_size, padding
@@ -96,9 +97,48 @@ class Limit:
             crc32(memory[: os.preadv(descriptor, [memory], offset)])
 
 
-def ours_and_limit(row: str, shards: ShardSet, size: int, batch: int, images: int) -> tuple[Ours, Limit]:
-    """Both at their best settings: 1 or 2 threads, the same number for both, and the limit's chunk."""
+class IntoRows:
+    """The column's records a second, if reading each where a batch has it, and crc32, were all there is to do.
+
+    One `preadv` a record in shuffled order, crc32 of as many together as ours takes, into as many batches in turn as a
+    thread of ours has in use: nothing is planned, looked up, compared, named or handed over. Between this and the limit
+    lies what memory costs that no cache holds, and a system call a record.
+    """
+
+    def __init__(self, shards: ShardSet, column: str, batch: int, images: int, threads: int, buffers: int = 3) -> None:
+        shard, row = Order(shards.counts, 0).locate(0, images // batch * batch)
+        files = [shards.file(number) for number in range(len(shards.shards))]
+        self.files = files  # held open
+        descriptors = [files[number].descriptor for number in shard.tolist()]
+        offsets = shards.entries(shard, row, column)["offset"].tolist()
+        places = [slice(first, first + batch) for first in range(0, len(offsets), batch)]
+        self.work = [(descriptors[place], offsets[place]) for place in places]
+        self.rows = [[Rows(shards.column(column), batch) for _ in range(buffers)] for _ in range(threads)]
+
+    def __call__(self) -> float:
+        """One turn: as many images as ours."""
+        started = time.perf_counter()
+        threads = [threading.Thread(target=self._read, args=(number,)) for number in range(len(self.rows))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(len(offsets) for _, offsets in self.work) / (time.perf_counter() - started)
+
+    def _read(self, number: int) -> None:
+        for turn, (descriptors, offsets) in enumerate(self.work[number :: len(self.rows)]):
+            rows = self.rows[number][turn % len(self.rows[number])]
+            for first in range(0, len(offsets), rows.together):
+                some = slice(first, min(first + rows.together, len(offsets)))
+                sum(map(os.preadv, descriptors[some], rows.parts[some], offsets[some]))
+                crc32(rows.records[some])
+
+
+def ours_and_limits(row: str, shards: ShardSet, size: int, batch: int, images: int) -> dict[str, Rate]:
+    """Ours and both limits at their best settings: 1 or 2 threads, the same number for all, and the limit's chunk."""
     column = COLUMNS[size]
     threads = best(row, {n: Ours(shards, column, batch, images, n) for n in (1, 2)}, f"{size} px, ours, threads")
     chunk = best(row, {n: Limit(shards, column, n, threads) for n in CHUNKS}, f"{size} px, limit, bytes a read")
-    return Ours(shards, column, batch, images, threads), Limit(shards, column, chunk, threads)
+    ours = Ours(shards, column, batch, images, threads)
+    into_rows = IntoRows(shards, column, batch, images, threads)
+    return {"ours": ours, "limit": Limit(shards, column, chunk, threads), "into-rows": into_rows}

@@ -215,15 +215,13 @@ class Batches(Iterator[Loaded]):
                 if failed is not None:
                     raise self.shards.diagnose(shards[failed], int(planned.rows[failed]), name)
                 columns[name] = self._pools[name].tensor(rows, len(shards))
-                members = rows.names(len(shards)).tolist()
             else:
                 places = list(zip(shards, planned.rows.tolist(), strict=True))
                 if name in self.pictures:
                     columns[name] = decode_samples(self.shards, places, name, self.pictures[name])
                 else:
                     columns[name] = [bytes(self.shards.payload(shard, row, name)) for shard, row in places]
-                members = entries["name"].tolist()  # `payload` has found them in the tar
-            keys = keys or self._keys(shards, members, name)
+            keys = keys or self._keys(shards, entries["name"].tolist(), name)  # found in the records' own headers
         named = {name: self._named(name, columns[source], planned) for name, source in self.columns.items()}
         numbers = torch.from_numpy(planned.numbers)
         return Loaded(named, numbers, keys, planned.position, planned.count, stands_in=self.stands_in)

@@ -16,7 +16,9 @@ from waterscape.data.npy import npy_header
 from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, padding
 
 ALIGNMENT = 4096  # the kernel's copy was up to six times slower into memory that starts 16 bytes after a page
-TOGETHER = 1 << 20  # bytes read before their crc is taken: few calls, and near enough for a core to know them still
+# Bytes read before their crc is taken: few calls, and near enough for a core to know them still. It took the least
+# processor time of 2¹⁷ … 2²⁰: 5 % less than 2²⁰ for records of 65 KiB, 15 % less for records of 5 KiB.
+TOGETHER = 1 << 18
 
 
 class Rows:
@@ -63,7 +65,8 @@ class Rows:
                 failed = self._fill_singly(range(first, end), descriptors, offsets, crcs)
                 if failed is not None:
                     return failed
-        bad = self.names(count) != names
+        found = self.records[:count, :NAME_BYTES].copy().view(f"S{NAME_BYTES}")[:, 0]
+        bad = found != names
         bad |= (self.records[:count, BLOCK : BLOCK + len(self.npy_header)] != self.npy_header).any(axis=1)
         return int(bad.argmax()) if bad.any() else None
 
@@ -79,11 +82,6 @@ class Rows:
             if read != self.record_bytes or crc32(self.records[row]) != crcs[row]:
                 return row
         return None
-
-    def names(self, count: int) -> NDArray[np.bytes_]:
-        """The members' names in the records' own tar headers."""
-        names: NDArray[np.bytes_] = self.records[:count, :NAME_BYTES].copy().view(f"S{NAME_BYTES}")[:, 0]
-        return names
 
 
 class Pool:
