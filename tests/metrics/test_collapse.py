@@ -103,31 +103,35 @@ def test_a_generator_that_makes_one_picture_is_called_collapsed(scenes, tmp_path
     assert third.advice.roll_back.startswith("collapse at 300 images: ")
 
 
-def test_what_is_damaged_is_passed_over_and_no_more_is_looked_at_together_than_is_trained(
-    scenes, tmp_path, monkeypatch
-):
-    taught, training, held = learner(scenes, tmp_path, "small"), ShardSet(scenes, "train"), []
-    payload, loss = ShardSet.payload, type(taught.recipe).phases(taught.recipe)[0].loss
+def test_what_is_damaged_is_passed_over(scenes, tmp_path, monkeypatch):
+    taught, training, payload = learner(scenes, tmp_path, "small"), ShardSet(scenes, "train"), ShardSet.payload
 
     def damaged(self, shard, row, column):
         if shard == 0:
             raise self.fault(shard, row, column, "damaged")
         return payload(self, shard, row, column)
 
-    def noting(networks, batch, draw):
-        held.append(len(draw))
-        return loss(networks, batch, draw)
-
     monkeypatch.setattr(ShardSet, "payload", damaged)
     watch = CollapseWatch(taught.recipe, training, tmp_path, 0, steers=False)
-    watch._phase = dataclasses.replace(watch._phase, loss=noting)
-    whole = len(training) - training.counts[0]
-    at_once = watch._accuracy(taught)
-    assert held == [whole] == [10]
-    taught.run = dataclasses.replace(taught.run, micro_batch=4)
-    in_pieces = watch._accuracy(taught)
-    assert held[1:] == [4, 3, 3]
-    assert in_pieces[ACCURACY] == pytest.approx(at_once[ACCURACY], abs=0.05)
+    assert len(next(iter(watch._stored.values()))) == len(training) - training.counts[0] == 10
+    assert watch.figures(taught).keys() == GOOD.keys()
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro_batch", "together"), [(64, None, 42), (14, None, 14), (64, 14, 14), (8, 1, 1)], ids=str
+)
+def test_no_more_is_looked_at_together_than_a_step_has(scenes, tmp_path, batch, micro_batch, together):
+    """And the figures are the same, but for rounding."""
+    taught, seen = learner(scenes, tmp_path, "small"), {"generator": set(), "discriminator": set()}
+    watch = CollapseWatch(taught.recipe, ShardSet(scenes, "train"), tmp_path, 0, steers=False)
+    alone = watch.figures(taught)
+    taught.run = dataclasses.replace(taught.run, batch=batch, micro_batch=micro_batch)
+    for network in (*taught.networks.values(), taught.averages.shown["generator"]):
+        name = "discriminator" if network is taught.networks["discriminator"] else "generator"
+        network.register_forward_hook(lambda _, taken, __, name=name: seen[name].add(len(taken[0])))
+    figures = watch.figures(taught)
+    assert max(seen["discriminator"]) == max(seen["generator"]) == together
+    assert {name: pytest.approx(value, abs=1e-4) for name, value in figures.items()} == alone
 
 
 def test_it_applies_to_gans_alone():

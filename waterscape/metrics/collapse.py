@@ -38,7 +38,8 @@ from waterscape.randomness import Draw, hash64
 from waterscape.recipe import Networks, Phase, Recipe
 from waterscape.training.events import read_events
 from waterscape.training.learner import Learner
-from waterscape.training.sampling import sample
+from waterscape.training.run import Run
+from waterscape.training.sampling import AT_ONCE, sample
 from waterscape.training.watcher import Advice, Sight
 
 NAME = "collapse"
@@ -108,9 +109,10 @@ class CollapseWatch:
         classes = self.recipe.sample_classes()
         kinds = torch.arange(SAMPLES, device=device) % max(1, len(classes))
         with learner.shown() as networks:
-            made = sample(self.recipe, networks, kinds, self.seed, dtype=dtype)
+            some = min(at_once(learner.run), AT_ONCE)
+            made = sample(self.recipe, networks, kinds, self.seed, dtype=dtype, at_once=some)
             found |= spread(made.nan_to_num())  # numbers may overflow in a run that goes wrong
-            effects = self._effects(networks, kinds[:EXCHANGED], dtype)
+            effects = self._effects(networks, kinds[:EXCHANGED], dtype, some)
         return {**found, USE: share_used(effects)}
 
     @cached_property
@@ -127,7 +129,7 @@ class CollapseWatch:
         buffers = [buffer for network in learner.networks.values() for buffer in network.buffers()]
         before = [buffer.clone() for buffer in buffers]
         right = 0.0
-        for rows in torch.arange(total).tensor_split(-(-total // (learner.run.micro_batch or SAMPLES))):
+        for rows in torch.arange(total).tensor_split(-(-total // at_once(learner.run))):
             batch = learner.batch({column: values[rows] for column, values in stored.items()})
             draw = Draw(self.seed, rows.to(learner.processes.device), learner.dtype)
             with torch.no_grad():
@@ -139,10 +141,15 @@ class CollapseWatch:
             right += float(found["accuracy"]) * len(rows)
         return {ACCURACY: right / total}
 
-    def _effects(self, networks: Networks, kinds: Tensor, dtype: torch.dtype) -> Tensor:
+    def _effects(self, networks: Networks, kinds: Tensor, dtype: torch.dtype, some: int) -> Tensor:
         numbers = torch.arange(2 * EXCHANGED, device=kinds.device)
         one, other = self.recipe.draw_latent(Draw(self.seed, numbers, dtype)).chunk(2)
-        return total_effects(lambda latent: self.recipe.generate(networks, latent, kinds), one, other, GROUPS)
+
+        def generate(latent: Tensor) -> Tensor:
+            parts = zip(torch.split(latent, some), torch.split(kinds, some), strict=True)
+            return torch.cat([self.recipe.generate(networks, part, kind) for part, kind in parts])
+
+        return total_effects(generate, one, other, GROUPS)
 
     @cached_property
     def _stored(self) -> dict[str, Tensor]:
@@ -173,6 +180,11 @@ class CollapseWatch:
             elif event["event"] == "rollback":
                 found.append(ANEW)
         return found
+
+
+def at_once(run: Run) -> int:
+    """Pictures that are computed together: no more than in a step of the run, for which memory suffices."""
+    return min(run.micro_batch or run.batch, SAMPLES)
 
 
 def discriminating(recipe: Recipe) -> Phase | None:

@@ -22,6 +22,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     rank: int = 0,
     world: int = 1,
+    at_once: int = AT_ONCE,
 ) -> Tensor:
     """New pictures, one for each of `classes` (N, int64, on the networks' device): N C H W, in 0..1.
 
@@ -30,16 +31,16 @@ def sample(
     """
     total = len(classes)
     made: Tensor | None = None
-    for number, start in enumerate(range(0, total, AT_ONCE)):
+    for number, start in enumerate(range(0, total, at_once)):
         mine = number % world == rank
         if not mine and made is not None:
             continue  # all compute the first one, to know the pictures' shape
-        numbers = torch.arange(start, start + AT_ONCE, device=classes.device)
+        numbers = torch.arange(start, start + at_once, device=classes.device)
         part = recipe.sample(networks, Draw(seed, numbers, dtype), classes[numbers % total])
         if made is None:
-            made = part.new_zeros(total + AT_ONCE, *part.shape[1:])
+            made = part.new_zeros(total + at_once, *part.shape[1:])
         if mine:
-            made[start : start + AT_ONCE] = part
+            made[start : start + at_once] = part
     if made is None:
         raise ValueError("no pictures were asked for")
     return made[:total]
