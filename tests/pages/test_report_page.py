@@ -61,7 +61,7 @@ def test_nothing_is_wider_than_the_page_and_every_picture_shows(browser, path, w
 def test_curves_are_read_pictures_enlarged_and_the_command_copied(browser, path):
     page = opened(browser, path, viewport={"width": 1280, "height": 800})
     chart = page.locator("#curves .chart").first
-    chart.locator("svg").hover()
+    chart.locator("svg").first.hover()
     tip = chart.locator(".tip")
     tip.wait_for(state="visible")
     assert re.match(r"\d[\d,]* images", tip.inner_text())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from waterscape.pages.report.charts import key
 from waterscape.pages.report.markup import Html, tag
+from waterscape.pages.report.signs import sign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ def _bar(group: Sequence[Told], found: Sequence[Figure | None]) -> Html | None:
     else:
         ends = (_number(low), _number(high))
     dots = [
-        tag("i", class_=f"c{subject.number}", style=f"left:{100 * _share(figure.value, low, high, first):.1f}%")
+        sign(subject.number, style=f"left:{100 * _share(figure.value, low, high, first):.1f}%")
         for subject, figure in there
     ]
     return tag(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterscape.pages.report.charts import COLOURS, Line, key, line_chart
+from waterscape.pages.report.charts import Line, key, line_chart
 from waterscape.pages.report.looked_at import Judged, LookedAt
 from waterscape.pages.report.markup import Html, join, tag
 from waterscape.pages.report.pictures import none
 from waterscape.pages.report.scale import Scale
+from waterscape.pages.report.signs import look, point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,14 +103,13 @@ def _map(judged: Judged, kinds: NDArray[np.int64], names: tuple[str, ...], album
     x = Scale.of(judged.flat[:, 0].tolist(), 12, WIDTH - 12)
     y = Scale.of(judged.flat[:, 1].tolist(), HEIGHT - 12, 12)
     places = [(x.place(a), y.place(b)) for a, b in judged.flat.tolist()]
-    dots = [_dot(place, int(kind), names) for place, kind in zip(places[:DOTS], kinds.tolist(), strict=False)]
+    named = dict(enumerate(names))
+    dots = [
+        point(*place, kind, "point", named.get(kind, ""))
+        for place, kind in zip(places[:DOTS], kinds.tolist(), strict=False)
+    ]
     shown = _thumbnails(judged, places, kinds, album)
     return tag("svg", dots, shown, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label="Map of samples")
-
-
-def _dot(place: tuple[float, float], kind: int, names: tuple[str, ...]) -> Html:
-    told = tag("title", names[kind]) if names else None
-    return tag("circle", told, cx=f"{place[0]:.1f}", cy=f"{place[1]:.1f}", r=3, class_=f"point c{kind % COLOURS}")
 
 
 def _thumbnails(judged: Judged, places: list[Any], kinds: NDArray[np.int64], album: Album) -> Html:
@@ -125,7 +125,8 @@ def _thumbnails(judged: Judged, places: list[Any], kinds: NDArray[np.int64], alb
         left, top = (min(max(v - THUMBNAIL / 2, 0), most - THUMBNAIL) for v, most in ((a, WIDTH), (b, HEIGHT)))
         size = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": THUMBNAIL, "height": THUMBNAIL}
         made.append(album.inside(judged.pictures[number], **size))
-        made.append(tag("rect", **size, class_=f"frame c{int(kinds[number]) % COLOURS}"))
+        made.append(tag("rect", **size, class_=f"frame {look(int(kinds[number]))}"))
+        made.append(point(left, top, int(kinds[number]), "corner"))
     return join(made)
 
 

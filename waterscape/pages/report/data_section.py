@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from waterscape.data.survey import UNKNOWN
-from waterscape.pages.report.charts import COLOURS, key
+from waterscape.pages.report.charts import key
 from waterscape.pages.report.looked_at import as_uint8
 from waterscape.pages.report.markup import Html, tag
 from waterscape.pages.report.pictures import none
 from waterscape.pages.report.place_map import place_map
+from waterscape.pages.report.signs import look, sign
 from waterscape.pages.shards import picture_rows
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _regions(data: DataSet) -> Html | None:
     for region, count in regions.most_common(REGIONS):
         shares = [(number, name, pairs[region, name] / count) for number, name in enumerate(names)]
         bars = [
-            tag("i", class_=f"c{number % COLOURS}", style=f"width:{100 * share:.2f}%", title=f"{name} {share:.1%}")
+            tag("i", sign(number), class_=look(number), style=f"width:{100 * share:.2f}%", title=f"{name} {share:.1%}")
             for number, name, share in shares if share
         ]  # fmt: skip
         told = (

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from waterscape import __version__
-from waterscape.pages.report import cards, classes, curves, data_section, history, overview, pictures
+from waterscape.pages.report import cards, classes, curves, data_section, history, overview, pictures, signs
 from waterscape.pages.report.charts import key
 from waterscape.pages.report.looked_at import LookedAt
 from waterscape.pages.report.markup import Html, join, tag
@@ -41,9 +41,8 @@ def whole_page(subjects: Sequence[Subject], album: Album, now: datetime.datetime
     head = tag("header", tag("h1", names), tag("nav", links, aria_label="Sections"))
     made = [tag("section", tag("h2", title), body, id=place) for place, title, body in shown]
     foot = f"Made by waterscape {__version__}, {now:%Y-%m-%d %H:%M} UTC. {WARNING}"
-    body = tag(
-        "body", head, tag("main", made), tag("footer", foot), tag("dialog", tag("img", alt="", src=None), tag("p"))
-    )
+    dialog = tag("dialog", tag("img", alt="", src=None), tag("p"))
+    body = tag("body", signs.shapes(), head, tag("main", made), tag("footer", foot), dialog)
     return f"<!doctype html>\n{tag('html', _head(subjects, names), body, lang='en')}\n"
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterscape.pages.report.charts import COLOURS, key
+from waterscape.pages.report.charts import key
 from waterscape.pages.report.markup import Html, tag
 from waterscape.pages.report.scale import Scale, apart, short
+from waterscape.pages.report.signs import point
 from waterscape.pages.review.overview_map import western_edge
 
 if TYPE_CHECKING:
@@ -39,17 +40,13 @@ def place_map(data: DataSet) -> Html:
     for number in np.argsort(-np.bincount(splits, minlength=len(names)), kind="stable").tolist():  # small ones on top
         some = splits == number
         for a, b in zip(east[some].tolist(), north[some].tolist(), strict=True):
-            dots.append(_dot(x.place(a), y.place(b), number))
+            dots.append(point(x.place(a), y.place(b), number, "place", scale=0.75))
     told = f"where {len(placed):,} samples lie" + (f" ({len(few):,} drawn)" if len(few) < len(placed) else "")
     told += ", rounded to 0.1° (in full: --exact-coordinates)" if data.is_rounded else ""
     size = f"0 0 {WIDTH} {HEIGHT}"
     svg = tag("svg", list(_graticule(x, y)), dots, viewBox=size, role="img", aria_label="Map of the samples")
     keys = [key(name, number) for number, name in enumerate(names)]
     return tag("figure", tag("figcaption", told), svg, tag("p", keys, class_="legend"), class_="map world")
-
-
-def _dot(x: float, y: float, colour: int) -> Html:
-    return tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.2, class_=f"place c{colour % COLOURS}")
 
 
 def _fitted(east: NDArray[np.float64], north: NDArray[np.float64], least: float) -> tuple[Scale, Scale]:

@@ -7,8 +7,10 @@ function readable(svg) {
     name: one.dataset.name,
     colour: one.getAttribute('class').match(/\bc\d\b/)?.[0] ?? 'c0',
     values: pairs(one.dataset.values),
-    places: one.points ? [...one.points].map(p => [p.x, p.y]) : [[+one.getAttribute('cx'), +one.getAttribute('cy')]],
+    places: one.points ? [...one.points].map(p => [p.x, p.y]) : [one.dataset.place.split(',').map(Number)],
   }));
+  const keys = new Map([...svg.parentElement.querySelectorAll('.legend span')].map(one => [one.textContent, one]));
+  for (const line of lines) line.key = keys.get(line.name);
   const reading = svg.querySelector('.reading');
   if (!lines.length || !reading) return;
   const tip = document.createElement('div');
@@ -47,7 +49,8 @@ function show(lines, x, reading, tip, unit, height) {
 function told(one) {
   const row = document.createElement('div'), key = document.createElement('i');
   key.className = `key ${one.colour}`;
-  row.append(key, `${one.values[one.at][1]} ${one.name}`);
+  const signs = one.key ? [...one.key.children].map(sign => sign.cloneNode(true)) : [key];
+  row.append(...signs, `${one.values[one.at][1]} ${one.name}`);
   return row;
 }
 
@@ -66,7 +69,7 @@ function element(name, attributes) {
   return made;
 }
 
-document.querySelectorAll('.chart svg').forEach(readable);
+document.querySelectorAll('.chart > svg').forEach(readable);
 
 const dialog = document.querySelector('dialog');
 function enlarge(image) {
