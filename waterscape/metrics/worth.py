@@ -22,14 +22,15 @@ import torch
 from torch import Tensor
 
 from waterscape.data.pictures import read_stacked
-from waterscape.metrics import classification, reconstruction, water_maps
-from waterscape.metrics.card import Better, Card, Figure
+from waterscape.metrics import reconstruction
+from waterscape.metrics.card import Card, Figure
 from waterscape.metrics.diversity import unlike_pairs
 from waterscape.metrics.evaluation import Evaluation, percent
 from waterscape.metrics.feature_sources import AT_ONCE, Features
+from waterscape.metrics.figures import figure_of, with_intervals
 from waterscape.metrics.frechet_distance import frechet_distance
 from waterscape.metrics.hydro_morphology import describe, hydro_morphology_distance
-from waterscape.metrics.intervals import LEAST, Interval, jackknife
+from waterscape.metrics.intervals import Interval
 from waterscape.metrics.kernel_distance import squared_discrepancy
 from waterscape.metrics.neighbours import Memory, manifold, memory
 from waterscape.metrics.rank import effective_rank
@@ -46,24 +47,6 @@ if TYPE_CHECKING:
 
 LEAST_SAMPLES = 6
 """That all figures can be taken of; intervals want more."""
-LOWER = ("Fréchet distance", "kernel distance", "hydro-morphology distance", "cross-entropy", "calibration error")
-HIGHER = (
-    *reconstruction.HIGHER_IS_BETTER, *water_maps.HIGHER_IS_BETTER, classification.ACCURACY, classification.MEAN_RECALL,
-    "precision", "recall", "density", "coverage",
-)  # fmt: skip
-
-SHARES = (
-    "accuracy",
-    "mean recall",
-    "precision",
-    "recall",
-    "coverage",
-    "IoU",
-    "boundary IoU",
-    "F1",
-    "calibration error",
-)
-"""Figures that lie between 0 and 1, and their intervals with them."""
 
 
 @dataclass(frozen=True)
@@ -193,15 +176,10 @@ class Worth:
 
     def _measured(self) -> list[Figure]:
         """What the recipe measures, of each sample by itself."""
-        columns = list(dict.fromkeys(entry.column for entry in self.recipe.inputs().values()))
-        sizes = {entry.column: entry.picture for entry in self.recipe.inputs().values() if entry.picture}
-        inputs = self.recipe.inputs()
 
         def row(number: int) -> dict[str, float]:
-            stored = read_stacked(self.held_out, [number], columns, sizes)
-            batch = {name: entry.numbers(stored[entry.column], torch.float32) for name, entry in inputs.items()}
             with torch.no_grad():
-                found = self.recipe.measure(self.trained.networks, batch)
+                found = self.recipe.measure(self.trained.networks, self._batch([number]))
             return {name: float(value.double()) for name, value in found.items()}
 
         rows = self._shared(row, self.numbers)
@@ -212,33 +190,36 @@ class Worth:
         def figures(some: NDArray[np.float64]) -> Mapping[str, float]:
             return self.recipe.figures(dict(zip(names, some.mean(0).tolist(), strict=True)))
 
-        return [_figure(name, found) for name, found in _with_intervals(figures, values).items()]
+        return [figure_of(name, found) for name, found in with_intervals(figures, values).items()]
 
     def _made_again(self) -> list[Figure]:
         rows = self._shared(self._errors, range(0, len(self.numbers), AT_ONCE))
         names = list(rows[0])
         values = np.concatenate([np.stack([each[name] for name in names], 1) for each in rows])
-        found = _with_intervals(lambda some: dict(zip(names, some.mean(0).tolist(), strict=True)), values)
-        return [_figure(f"made again: {name}", interval) for name, interval in found.items()]
+        found = with_intervals(lambda some: dict(zip(names, some.mean(0).tolist(), strict=True)), values)
+        return [figure_of(f"made again: {name}", interval) for name, interval in found.items()]
 
     def _errors(self, start: int) -> dict[str, NDArray[np.float64]]:
         """Of a batch of held-out samples that are made again: name → N."""
         numbers = self.numbers[start : start + AT_ONCE]
+        with torch.no_grad():
+            made = self.recipe.reconstruct(self.trained.networks, self._batch(numbers)).float()
+        errors = reconstruction.reconstruction_errors(made, self._evaluation.pictures(self.held_out, numbers))
+        return {name: value.double().numpy() for name, value in errors.items()}
+
+    def _batch(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Held-out samples as the recipe takes them."""
         inputs = self.recipe.inputs()
         columns = list(dict.fromkeys(entry.column for entry in inputs.values()))
         sizes = {entry.column: entry.picture for entry in inputs.values() if entry.picture}
         stored = read_stacked(self.held_out, numbers, columns, sizes)
-        batch = {name: entry.numbers(stored[entry.column], torch.float32) for name, entry in inputs.items()}
-        with torch.no_grad():
-            made = self.recipe.reconstruct(self.trained.networks, batch).float()
-        errors = reconstruction.reconstruction_errors(made, self._evaluation.pictures(self.held_out, numbers))
-        return {name: value.double().numpy() for name, value in errors.items()}
+        return {name: entry.numbers(stored[entry.column], torch.float32) for name, entry in inputs.items()}
 
     def _new(self) -> list[Figure]:
         """Distances and the rest, each between its limits."""
         floor, ceiling = ({n: i.value for n, i in self._distances(one).items()} for one in (self.alike, self.noise))
         figures = [
-            _figure(name, interval, floor.get(name), ceiling.get(name))
+            figure_of(name, interval, floor.get(name), ceiling.get(name))
             for name, interval in self._distances(self.made).items()
         ]
         held = self.memory
@@ -247,16 +228,16 @@ class Worth:
             Figure("memorisation: copied share", held.copied, floor=0.01, ceiling=1.0, better="lower"),
         ]
         figures += [
-            _figure(name, of(self.made), of(self.alike).value, of(self.noise).value)
+            figure_of(name, of(self.made), of(self.alike).value, of(self.noise).value)
             for name, of in {"unlikeness of pairs": _unlikeness, "effective rank": _rank}.items()
         ]
         return figures
 
     def _distances(self, other: Seen) -> dict[str, Interval]:
         """Of pictures to the held-out ones."""
-        found = _with_intervals(_over_features, self.true.features, other.features)
+        found = with_intervals(_over_features, self.true.features, other.features)
         if self.true.descriptors is not None and other.descriptors is not None:
-            found |= _with_intervals(_over_bodies, self.true.descriptors, other.descriptors)
+            found |= with_intervals(_over_bodies, self.true.descriptors, other.descriptors)
         return found
 
     def _look(self, pictures: Tensor) -> Seen:
@@ -293,24 +274,8 @@ def _over_bodies(true: NDArray[np.object_], made: NDArray[np.object_]) -> Mappin
 
 
 def _unlikeness(seen: Seen) -> Interval:
-    return _with_intervals(lambda pairs: {"": float(pairs.mean())}, unlike_pairs(seen.pictures))[""]
+    return with_intervals(lambda pairs: {"": float(pairs.mean())}, unlike_pairs(seen.pictures))[""]
 
 
 def _rank(seen: Seen) -> Interval:
     return Interval(effective_rank(seen.features), np.nan, np.nan)
-
-
-def _with_intervals(figures: Callable[..., Mapping[str, float]], *sets: NDArray[Any]) -> dict[str, Interval]:
-    """With intervals where there are samples enough; else with none, told by NaN."""
-    if min(map(len, sets)) >= LEAST:
-        return jackknife(figures, *sets)
-    return {name: Interval(value, np.nan, np.nan) for name, value in figures(*sets).items()}
-
-
-def _figure(name: str, found: Interval, floor: float | None = None, ceiling: float | None = None) -> Figure:
-    plain = name.removeprefix("made again: ").partition(": ")[0]
-    better: Better = "lower" if plain in LOWER or "error" in plain else "higher" if plain in HIGHER else ""
-    if plain in SHARES:
-        found = Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
-    low, high = (None if np.isnan(limit) else float(limit) for limit in (found.low, found.high))
-    return Figure(name, float(found.value), low, high, floor, ceiling, better)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,12 +18,13 @@ from waterscape import models
 from waterscape.errors import UserError
 from waterscape.models import Trained
 from waterscape.pages.quicklook import save_quicklook
+from waterscape.pages.raster_targets import Targets, full_disk_told
 from waterscape.pages.samples import marks
 from waterscape.rasters.cog import Layer, write_cog
 from waterscape.rasters.mask import Tally, strips, write_mask
 from waterscape.rasters.outlines import write_outlines
 from waterscape.rasters.segment import STEPS, Segment, segment_scene
-from waterscape.rasters.unfinished import Unfinished, begun, beside, publish
+from waterscape.rasters.unfinished import Unfinished, publish
 from waterscape.rasters.windows import parts_of
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
 from waterscape.sources.landsat.layers import stated_bands
@@ -34,7 +32,6 @@ from waterscape.sources.landsat.scene import Scene, open_scene
 from waterscape.training.run import read_run
 
 SCALES_AGREE = 0.05  # a share by which metres per pixel may differ from training's
-NEEDED_BYTES = 7  # of disk per pixel at most: the probabilities as they grow, the mask, and both as files
 
 
 HELP = """usage: waterscape predict RUN …   what is predicted depends on the run's model; RUN --help lists its options
@@ -82,21 +79,6 @@ class PredictRaster:
     """The run's checkpoint: newest, best, or its name."""
 
 
-@dataclass(frozen=True)
-class Targets:
-    """The files to be written."""
-
-    mask: Path
-    probability: Path
-    picture: Path
-    outlines: Path | None
-
-    def all(self) -> tuple[Path, ...]:
-        """In the order in which they are given their names; the mask comes last."""
-        others = (self.probability, self.picture, *([self.outlines] if self.outlines else []))
-        return (*others, self.mask)
-
-
 def what_predicts(arguments: Sequence[str]) -> Literal["segment", "decode", "help"]:
     """What the run that is named predicts by; `help` where none is, and help is asked for. Raises `UserError`."""
     words = [Path(word) for word in arguments if not word.startswith("-")]
@@ -115,7 +97,7 @@ def predict_raster(trained: Trained, options: PredictRaster) -> int:
         raise UserError(f"--threads is {options.threads}: give 1 or more, or 0 for one of each core")
     if not 0 < options.threshold < 1:
         raise UserError(f"--threshold {options.threshold:g}: probabilities lie between 0 and 1")
-    targets = _targets(options)
+    targets = Targets.of(options.out, options.probability, options.outlines, overwrite=options.overwrite)
     stated = stated_bands(options.bands.split(",")) if options.bands else None
     scene = open_scene(options.scene, stated, options.scale, options.offset)
     _check_scene(scene, trained.facts.get("tiles") or {}, options, targets)
@@ -125,12 +107,12 @@ def predict_raster(trained: Trained, options: PredictRaster) -> int:
     if (trained.facts.get("set") or {}).get("synthetic"):
         facts["trained_on_synthetic"] = "true"
     targets.mask.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(scene, targets.mask)
+    targets.check_space(scene.grid.height * scene.grid.width)
     threads = options.threads or os.cpu_count() or 1
     parts = parts_of(scene)
     command = _command(scene, trained, parts[0][2:])
     with (
-        _full_disk_told(targets.mask),
+        full_disk_told(targets.mask.parent),
         Unfinished(targets.mask, command, scene.shape, parts, anew=options.overwrite) as work,
     ):
         work.begin(targets.all())
@@ -171,25 +153,6 @@ def segmenter(trained: Trained) -> Segment:
     return segment
 
 
-def _targets(options: PredictRaster) -> Targets:
-    """The files to be written. Raises `UserError` for names that cannot be, or that are taken."""
-    out = options.out
-    if out.suffix.lower() not in (".tif", ".tiff"):
-        raise UserError(f"--out {out}: the mask is a GeoTIFF, name it so: {out.with_suffix('.tif')}")
-    if options.outlines and options.outlines.suffix.lower() != ".gpkg":
-        raise UserError(f"--outlines {options.outlines}: name a GeoPackage, {options.outlines.with_suffix('.gpkg')}")
-    probability = options.probability or out.with_name(f"{out.stem}-probability{out.suffix}")
-    targets = Targets(out, probability, out.with_suffix(".png"), options.outlines)
-    if len({path.resolve() for path in targets.all()}) < len(targets.all()):
-        raise UserError(f"two results would both be {probability}: give another --probability or --out")
-    for path in targets.all():
-        if path.is_dir():
-            raise UserError(f"{path} is a directory: name a file")
-        if path.exists() and not options.overwrite and path.resolve() not in begun(out):
-            raise UserError(f"{path} is there already: say --overwrite, or give another --out")
-    return targets
-
-
 def _check_scene(scene: Scene, usual: Mapping[str, Any], options: PredictRaster, targets: Targets) -> None:
     """Raise `UserError` where a scene is not like the tiles that the run was trained on, or would be overwritten."""
     sources = {layer.path.resolve() for layer in scene.layers.values()}
@@ -217,18 +180,6 @@ def _check_scene(scene: Scene, usual: Mapping[str, Any], options: PredictRaster,
         raise UserError(f"{scene.path} has {metres:.3g} m per pixel, and the run was trained on {trained:g}: {warped}")
 
 
-def _check_space(scene: Scene, out: Path) -> None:
-    """Raise `UserError` where the disk has no room for what is to come."""
-    raw = beside(out) / "probability.raw"
-    there = raw.stat().st_blocks * 512 if raw.exists() else 0
-    needed, free = scene.grid.height * scene.grid.width * NEEDED_BYTES - there, shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise UserError(
-            f"{out.parent} has {free / 1e9:.3g} GB free, and up to {needed / 1e9:.3g} GB may be needed on the way: "
-            "free some, or give another --out"
-        )
-
-
 def _command(scene: Scene, trained: Trained, part: tuple[int, ...]) -> dict[str, Any]:
     """All that the probabilities depend on."""
     files = {layer.path for layer in scene.layers.values()}
@@ -246,7 +197,7 @@ def _finish(
     scene: Scene, work: Unfinished, targets: Targets, options: PredictRaster, facts: Mapping[str, str], threads: int
 ) -> int | None:
     """Make all files, then give them their names; returns the number of bodies where they were asked for."""
-    made = {path: _made_at(path, targets.mask, work) for path in targets.all()}
+    made = {path: targets.grows_at(path, work.directory) for path in targets.all()}
     said = {**facts, "scene": scene.path.name}
     print("writing cloud-optimised GeoTIFFs")
     mask = Layer(
@@ -272,25 +223,6 @@ def _finish(
     for final in targets.all():
         publish(made[final], final)
     return bodies
-
-
-def _made_at(path: Path, mask: Path, work: Unfinished) -> Path:
-    """Where a file grows: on the disk on which it will stand."""
-    if path.parent.resolve() == mask.parent.resolve():
-        return work.directory / path.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".partial-{path.name}")
-
-
-@contextmanager
-def _full_disk_told(out: Path) -> Iterator[None]:
-    """A full disk as one line that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"{out.parent} is full: free some space, and the same command goes on") from error
 
 
 def _tell(tally: Tally, bodies: int | None, targets: Targets) -> None:
