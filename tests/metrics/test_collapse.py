@@ -161,3 +161,27 @@ def test_a_warning_stands_in_the_events_and_on_the_terminal(scenes, tmp_path, ca
     assert [event["to"] for event in refused] == [None]
     assert refused[0]["refused"] == "no checkpoint was called good yet"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["run"]["on_collapse"] == "rollback"
+
+
+@pytest.mark.long
+def test_a_discriminator_that_wins_is_called_a_collapse_which_going_back_postpones(scenes, tmp_path):
+    """Nothing is injected: few synthetic photos, normalised batches, twenty times the published rate."""
+    words = ["--data", scenes, "--side", 16, "--width", 8, "--learning-rate", 2e-3, "--batch", 16, "--images", 3000]
+    words += ["--held-out", 0, "--evaluate-every", 0, "--no-tensorboard", "--picture-every", 10**9]
+    found = {}
+    for what in ("warn", "rollback"):
+        out = tmp_path / what
+        run("train", "landscape_gan:reference", "--out", out, *words, "--collapse-every", 200, "--on-collapse", what)
+        found[what] = read_events(out)
+    called = {
+        what: [event["images"] for event in events if event.get("warning", "").startswith("collapse at")]
+        for what, events in found.items()
+    }
+    assert called["warn"], "the discriminator won"
+    assert len(called["warn"]) > 3, "and went on winning"
+    assert called["rollback"][0] == called["warn"][0]
+    assert len(called["rollback"]) < len(called["warn"])
+    gone = [event for event in found["rollback"] if event["event"] == "rollback"]
+    assert gone[0]["images"] == called["warn"][0]
+    assert gone[0]["to"] < gone[0]["images"]
+    assert gone[0]["rate_share"] == 0.5
