@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-import time
 from contextlib import contextmanager
 
 import httpx
+from waiting import until
 
 from waterscape.pages.serving import serve
 
@@ -25,14 +25,13 @@ class Page:
 
     def link(self, number=0):
         """The address of that number that it has printed."""
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
+
+        def printed():
             found = LINK.findall(self.told())
-            if len(found) > number:
-                return found[number]
-            assert not self.ended(), self.told()
-            time.sleep(0.05)
-        raise AssertionError(f"no link {number} in {self.told()!r}")
+            assert len(found) > number or not self.ended(), self.told()
+            return found[number : number + 1]
+
+        return until(printed, 60, lambda: f"no link {number} in {self.told()!r}")[0]
 
     def newest(self):
         """The address that opens the page next."""

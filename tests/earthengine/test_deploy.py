@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 
 import ee
@@ -17,6 +16,7 @@ from loopback_earthengine import Assumptions, Fault, Raster, serve
 from programs import ROOT, run
 from small_region import ASSET, CRS, SIDE, TRANSFORM, services, write_region
 from small_scenes import train_pixels
+from waiting import until
 
 from waterscape import models
 from waterscape.earthengine.comparison import probability
@@ -261,11 +261,13 @@ def test_killed_anywhere_it_goes_on_and_exports_each_asset_once(trained, region,
         if stop == "started":
             server.faults.append(Fault("image:export", "slow", seconds=3.0))
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
-        wanted, deadline = server.count("image:export") + 1, time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if server.count("image:export") >= wanted or (stop == "running" and len(server.exports.operations) == 2):
-                break
-            time.sleep(0.02)
+        wanted = server.count("image:export") + 1
+
+        def is_so_far(stop=stop, process=process, wanted=wanted):
+            all_run = stop == "running" and len(server.exports.operations) == 2
+            return all_run or process.poll() is not None or server.count("image:export") >= wanted
+
+        until(is_so_far)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

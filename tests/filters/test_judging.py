@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from coloured_scenes import jpeg
 from coloured_scenes import photo as paint
 from PIL import Image
 from programs import ROOT, run_tool
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.filters.filter import Filter, Opinion
@@ -219,14 +219,11 @@ def test_killed_again_and_again_it_ends_with_the_decisions_of_an_undisturbed_run
     killed, counts = 0, []
     while True:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        until = time.monotonic() + 120
         begun = len(decisions(folder))
-        while process.poll() is None and killed < 2 and time.monotonic() < until:
-            if len(decisions(folder)) > begun:
-                os.kill(process.pid, signal.SIGKILL)
-                killed += 1
-                break
-            time.sleep(0.01)
+        until(lambda: process.poll() is not None or killed == 2 or len(decisions(folder)) > begun)  # noqa: B023 at once
+        if process.poll() is None and killed < 2:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
         output = process.communicate(timeout=120)[0].decode()
         counts.append(len(decisions(folder)))
         if process.returncode == 0:

@@ -17,6 +17,7 @@ import rasterio
 from loopback_earthengine import Fault, serve
 from programs import ROOT, run_tool
 from summers import expected, heights, scene, served
+from waiting import until
 
 from waterscape.sources import earthengine
 from waterscape.sources.area import box_area
@@ -266,9 +267,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_for_no_whole_tile_twice(undist
     held = world(empty_tile=True)[2]
     with serve(**held, faults=[Fault(PIXELS, "slow", seconds=0.3, times=100)]) as server:
         program = start(out, server.url, "--at-once", 2)
-        deadline = time.monotonic() + 60
-        while len(list(out.glob("N*.tif"))) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: len(list(out.glob("N*.tif"))) >= 3)
         program.send_signal(signal.SIGKILL)
         program.communicate()
         time.sleep(1)  # what was under way is answered to nobody
@@ -288,8 +287,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_for_no_whole_tile_twice(undist
 def test_an_interrupt_ends_it_in_a_moment(tmp_path):
     with serve(**world()[2], faults=[Fault(PIXELS, "slow", seconds=20, times=100)]) as server:
         program = start(tmp_path / "exports", server.url)
-        while not asked(server):
-            time.sleep(0.05)
+        until(lambda: asked(server))
         program.send_signal(signal.SIGINT)
         began = time.monotonic()
         _, told = program.communicate()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from loopback_yandex import KEY, ground, serve
 from PIL import Image
 from programs import ROOT, run_tool
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.sources.claiming import claimed
@@ -478,9 +478,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_for_no_tile_twice(tmp_path):
     with serve(seconds=0.05) as server:
         for _ in range(3):
             program, count = start(other, server), len(server.asked)
-            deadline = time.monotonic() + 60
-            while len(server.asked) < count + 5 and time.monotonic() < deadline:
-                time.sleep(0.005)
+            until(lambda: len(server.asked) >= count + 5, every=0.005)  # noqa: B023 at once
             program.send_signal(signal.SIGKILL)
             output, _ = program.communicate()
             assert KEY.encode() not in output

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from hostile_server import HostileServer, announce, break_off, hang, redirect, serve, status
+from waiting import until
 
 from waterscape.sources.web import Limits, Web, WebError
 
@@ -73,8 +74,7 @@ def test_the_server_says_how_long_to_wait_and_all_requests_do(server):
     began = time.monotonic()
     with Web(QUICK) as web, ThreadPoolExecutor(3) as pool:
         first = pool.submit(web.get, f"{server.url}/a.bin")
-        while not server.asked:
-            time.sleep(0.01)
+        until(lambda: server.asked)
         time.sleep(0.1)
         others = [pool.submit(web.get, f"{server.url}/a.bin") for _ in range(2)]
         assert all(each.result() == CONTENT for each in [first, *others])
@@ -171,8 +171,7 @@ def test_once_closed_nothing_more_is_asked_for(server):
     web = Web(QUICK)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(web.get, f"{server.url}/a.bin")
-        while not server.asked:
-            time.sleep(0.01)
+        until(lambda: server.asked)
         web.close()
         with pytest.raises(WebError):
             waiting.result()

@@ -6,10 +6,10 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 
 import pytest
 from programs import run
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.training import checkpoint
@@ -113,14 +113,15 @@ def stop_when_saved_again(out):
     """Ask this process to stop once a checkpoint stands that is newer than an event `unsaved`."""
 
     def watch():
-        deadline = time.monotonic() + 100
-        while time.monotonic() < deadline:
-            failed = [event["images"] for event in read_events(out) if event["event"] == "unsaved"]
-            held = checkpoint.every(out / "checkpoints")
-            if failed and held and int(held[-1].name) > failed[-1] + 64:
-                break
-            time.sleep(0.005)
-        os.kill(os.getpid(), 15)
+        try:
+            until(is_saved_again, 100, every=0.005)
+        finally:
+            os.kill(os.getpid(), 15)
+
+    def is_saved_again():
+        failed = [event["images"] for event in read_events(out) if event["event"] == "unsaved"]
+        held = checkpoint.every(out / "checkpoints")
+        return failed and held and int(held[-1].name) > failed[-1] + 64
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -145,8 +146,7 @@ def test_a_directory_that_vanishes_ends_the_run_and_is_not_made_again(tiles, tmp
     out, moved = tmp_path / "run", tmp_path / "moved"
 
     def move():
-        while not checkpoint.every(out / "checkpoints"):
-            time.sleep(0.002)
+        until(lambda: checkpoint.every(out / "checkpoints"), every=0.002)
         shutil.move(out, moved)
 
     thread = threading.Thread(target=move)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from programs import ROOT, run
 from ranks import words
+from waiting import until
 
 from waterscape.cluster.listing import Jobs, list_jobs
 from waterscape.errors import UserError
@@ -49,13 +50,10 @@ def test_a_stopped_neighbour_shows_where_it_stands(neighbour):
     seen = Look(7, 224, 1, False, "backward of both", "all_reduce of the gradients of body", "tiles-train-000003")
     assert (neighbour.state(), neighbour.look()) == ("runs", seen)
     os.kill(neighbour.pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 10
-    while neighbour.state() != "stopped":
-        assert time.monotonic() < deadline
+    until(lambda: neighbour.state() == "stopped", 10)
     assert neighbour.look() == seen
     os.kill(neighbour.pid, signal.SIGKILL)
-    while neighbour.state() != "gone":  # before its parent has buried it
-        assert time.monotonic() < deadline
+    until(lambda: neighbour.state() == "gone", 10)  # before its parent has buried it
     assert neighbour.look() is None
 
 
@@ -187,9 +185,7 @@ def test_jobs_tell_the_late_rank(tmp_path, neighbour):
     assert not any("rank 1 on" in line or "rank 0 on" in line for line in list_jobs(Jobs(tmp_path))), "all is well"
     dataclasses.replace(beat(1), process=neighbour, time=time.time() - 100).write(run_directory)
     os.kill(neighbour.pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 10
-    while neighbour.state() != "stopped":
-        assert time.monotonic() < deadline
+    until(lambda: neighbour.state() == "stopped", 10)
     (told,) = [line for line in list_jobs(Jobs(tmp_path)) if "rank 1 on" in line]
     assert f"rank 1 on {neighbour.host} (process {neighbour.pid}) is stopped" in told
     assert "in step 8, after 224 images, waits in all_reduce of the gradients of body" in told

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from programs import finish, free_port, start
+from waiting import until
 
 from waterscape.training import checkpoint
 from waterscape.training.outcome import read_outcome
@@ -49,11 +50,12 @@ def launched(kind, tiles, out, *more):
 def trained(process, out, images=1):
     """Wait until a run has come so far, by its ledger; returns all its processes."""
     ledger = out / "ledger" / "rank-00000.tsv"
-    deadline = time.monotonic() + 120
-    while not (ledger.exists() and ledger.stat().st_size > 20 * images):
+
+    def is_so_far():
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return ledger.exists() and ledger.stat().st_size > 20 * images
+
+    until(is_so_far)
     me = psutil.Process(process.pid)
     return [me, *me.children(recursive=True)]
 
@@ -103,8 +105,7 @@ def test_two_interrupts_leave_at_once_and_the_last_whole_checkpoint_stands(kind,
     slow = ["--batch", batch, "--micro-batch", 64, "--checkpoint-every", 1]
     process = launched(kind, tiles, tmp_path, *slow)
     family = trained(process, tmp_path)
-    while not checkpoint.every(tmp_path / "checkpoints"):
-        time.sleep(0.02)
+    until(lambda: checkpoint.every(tmp_path / "checkpoints"))
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
@@ -172,14 +173,10 @@ def test_a_run_in_a_shell_that_goes_away_trains_on(tiles, tmp_path):
     pid = int(shell.stdout.readline())
     child = psutil.Process(pid)
     ledger = tmp_path / "ledger" / "rank-00000.tsv"
-    while not (ledger.exists() and ledger.stat().st_size):
-        time.sleep(0.05)
+    until(lambda: ledger.exists() and ledger.stat().st_size)
     shell.kill()
     size = ledger.stat().st_size
-    deadline = time.monotonic() + 20
-    while ledger.stat().st_size == size and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert ledger.stat().st_size > size
+    until(lambda: ledger.stat().st_size > size, 20)
     child.send_signal(signal.SIGTERM)
     with contextlib.suppress(psutil.NoSuchProcess):
         child.wait(30)
