@@ -1,0 +1,83 @@
+"""R7: memory of `waterscape predict` by the size of the raster, with the reference network of `pixel_cnn`.
+
+Synthetic rasters of 4000², 8000² and 20 000² pixels, six bands, one after the other by a process of its own with one
+thread: mask, probabilities, picture and outlines on the disk. One in `EVERY` blocks of the file holds data, the others
+are nodata, where the network is not asked: so it takes minutes instead of hours on a busy machine, and every part is
+read, stored and written all the same. The network is untrained. Memory is that at the peak of the whole process,
+libraries included. No peer, and one round: a peak is a bound, not a time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from benchmarks.b06_writing import SCRATCH
+from benchmarks.figure import Figure, note
+from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
+from waterscape.sources.world.landsat import draw_scene
+
+SIDES = (4000, 8000, 20_000)
+BLOCK = 256
+EVERY = 32
+
+PREDICT = """
+import resource, sys
+from pathlib import Path
+import torch
+from waterscape import models
+from waterscape.models import Trained
+from waterscape.pages.predict_raster import PredictRaster, predict_raster
+torch.manual_seed(0)
+recipe = models.presets("pixel_cnn")["reference"]
+networks = {name: network.eval() for name, network in models.build(recipe).items()}
+trained = Trained(Path("untrained"), "pixel_cnn", "reference", recipe, networks, "untrained", "0", 0, {})
+scene, out = Path(sys.argv[1]), Path(sys.argv[2])
+options = PredictRaster(trained.run, scene, out, outlines=out.with_suffix(".gpkg"), threads=1)
+assert predict_raster(trained, options) == 0
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def figures() -> Iterator[Figure]:
+    """Peak at the largest raster, and how much more 8000² takes than 4000²."""
+    SCRATCH.mkdir(exist_ok=True)
+    peaks = {}
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        for side in SIDES:
+            path = Path(directory) / f"{side}.tif"
+            write_raster(path, side)
+            began = time.perf_counter()
+            words = [sys.executable, "-c", PREDICT, str(path), str(Path(directory) / f"water{side}.tif")]
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+            peaks[side] = int(done.stdout.split("PEAK")[1]) / 1024
+            note(f"R7 {side}²: {peaks[side]:.0f} MiB at the peak, {time.perf_counter() - began:.0f} s")
+            path.unlink()
+    yield Figure("R7", "MiB-more-at-8000", peaks[8000] - peaks[4000], "<=", 64)
+    yield Figure("R7", "MiB-at-20000", peaks[20_000], "<=", 2048)
+
+
+def write_raster(path: Path, side: int) -> None:
+    """Synthetic, in Landsat's numbers; the same block again and again, one of `EVERY` in each row of them."""
+    drawn = draw_scene(0, BLOCK)
+    block = np.dstack([(drawn.reflectances - OFFSET) / SCALE / 2, drawn.elevation])
+    pixels = block.clip(1, 32_000).astype(np.int16).transpose(2, 0, 1)
+    profile = {"driver": "GTiff", "count": 6, "height": side, "width": side, "dtype": "int16"}
+    blocks = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "deflate", "sparse_ok": True}
+    place = {"crs": "EPSG:32637", "transform": rasterio.Affine(30, 0, 4e5, 0, -30, 6e6), "nodata": 0}
+    with rasterio.open(path, "w", **profile, **blocks, **place) as dataset:
+        dataset.scales, dataset.offsets = [2 * SCALE] * 5 + [1], [OFFSET] * 5 + [0]
+        dataset.descriptions = (*REFLECTANCES, "elevation")
+        dataset.update_tags(synthetic="true")
+        for number, top in enumerate(range(0, side, BLOCK)):
+            for left in range((number * 5 % EVERY) * BLOCK, side, EVERY * BLOCK):
+                tall, wide = min(BLOCK, side - top), min(BLOCK, side - left)
+                dataset.write(pixels[:, :tall, :wide], window=Window(left, top, wide, tall))
