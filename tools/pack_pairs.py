@@ -43,8 +43,6 @@ class Command:
     """The folder of photos, searched recursively."""
     satellite: Path | None = None
     """The folder of satellite tiles, searched recursively."""
-    dry_run: bool = False
-    """Tell what would be packed, and write nothing."""
     options: Joining = USUAL_JOINING
     way: Way = USUAL_WAY
     submission: Submission = USUAL_SUBMISSION
@@ -53,7 +51,7 @@ class Command:
 def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "pack_pairs.py")
-    if command.submission.submit is not None and not command.dry_run:
+    if command.submission.submit is not None and not command.way.dry_run:
         return submit_parts(Path(__file__), sys.argv[1:], working_place(command.out, command.way), command.submission)
     return deliver(command.out, command.way, lambda out: pack(command, out))
 
@@ -61,7 +59,7 @@ def main() -> int:
 def pack(command: Command, out: Path) -> int:
     """Make the set in a directory, or tell what it would be."""
     origin = find(command, out)
-    if command.dry_run:
+    if command.way.dry_run:
         print(origin.outlook())
         return 0
     print(origin.announcement(), flush=True)

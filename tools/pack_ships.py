@@ -40,7 +40,7 @@ class Command:
 def main() -> int:
     """Run the command line."""
     command = parse(Command, sys.argv[1:], "pack_ships.py")
-    if command.submission.submit is not None:
+    if command.submission.submit is not None and not command.way.dry_run:
         return submit_parts(Path(__file__), sys.argv[1:], working_place(command.out, command.way), command.submission)
     return deliver(
         command.out, command.way, lambda out: make(Ships.find(command.sources, out, command.options), out, command.way)

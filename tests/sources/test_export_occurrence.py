@@ -187,12 +187,15 @@ def test_the_folder_feeds_pack_occurrence(undisturbed, tmp_path):
     out, way, _, _ = undisturbed
     degrees = way == WAYS["degrees"]
     more = ["--true-scale"] if degrees else []
-    code, told, error = run_tool(
-        "pack_occurrence", out, "--out", tmp_path / "shards", "--tile-size", SIZE, "--block-km", 10, *more
-    )
+    words = ("pack_occurrence", out, "--out", tmp_path / "shards", "--tile-size", SIZE, "--block-km", 10, *more)
+    code, foretold, error = run_tool(*words, "--dry-run")
+    assert code == 0, error
+    assert not list(tmp_path.iterdir())
+    code, told, error = run_tool(*words)
     assert code == 0, error
     manifest = Manifest.load(tmp_path / "shards")
     packed = sum(shard.samples for shard in manifest.shards)
+    assert foretold.split()[-1] == str(packed)
     assert packed > len(tiles(out)) * (0.25 if degrees else 0.9), told
 
 

@@ -573,3 +573,18 @@ def test_near_pairs_and_what_they_join_are_those_of_a_plain_search():
     assert near_pairs(prints, -1) == []
     chain = [(5, 9, 0), (2, 9, 0), (2, 7, 1), (11, 12, 0), (12, 13, 0), (3, 13, 0)]
     assert joined(14, chain) == [0, 1, 2, 3, 4, 2, 6, 2, 8, 2, 10, 3, 3, 3]
+
+
+def test_a_dry_run_counts_what_would_be_packed_and_writes_nothing(tmp_path):
+    for number in range(8):
+        save(tmp_path / "photos" / CLASSES[number % 2] / f"{number}.jpg", picture(number))
+    (tmp_path / "photos" / CLASSES[0] / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    words = (tmp_path / "photos", "--out", tmp_path / "out" / "set", "--shares", "0.5,0.25,0.25")
+    told = packed("scenes", *words, "--dry-run").splitlines()
+    assert not (tmp_path / "out").exists()
+    packed("scenes", *words)
+    facts = Manifest.load(tmp_path / "out" / "set").facts
+    lines = {f"photos dropped: {reason}": count for reason, count in facts["dropped"].items()}
+    lines |= {f"would be packed, {split}": sum(counts.values()) for split, counts in facts["kept"].items()}
+    assert {line[:56].strip(): int(line[56:]) for line in told} == {**lines, "would be packed": 8}
+    assert "torn.jpg" in str(dropped(tmp_path / "out" / "set"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -136,6 +136,20 @@ def pack(origin: Origin[Item, Told], out: Path, *, replace: bool = False, proces
             if len(pictures[number]) < SHOWN:
                 pictures[number].append(values[origin.shown])
         return _publish(writer, judged, judged.facts(classes), pictures)
+
+
+def outlook(origin: Origin[Item, Told], *, processes: int = 1) -> str:
+    """What would be packed, by a first reading of all items: counts, line by line. Raises `UserError`."""
+    with Workers(processes) as workers:
+        judged = origin.judge(
+            lambda name, work, items: list(progress(workers.in_order(work, items), len(items), name, origin.unit))
+        )
+    splits = Counter(item.split for item in judged.kept)
+    dropped: Mapping[str, int] = judged.facts([-1] * len(judged.kept))["dropped"]
+    lines = {f"{origin.unit}s dropped: {reason}": count for reason, count in dropped.items()}
+    lines |= {f"would be packed, {split}": splits[split] for split in sorted(splits)}
+    lines["would be packed"] = len(judged.kept)
+    return "\n".join(f"{words:<56}{count:9,}" for words, count in lines.items())
 
 
 def pack_part(

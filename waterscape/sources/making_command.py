@@ -50,6 +50,8 @@ class Way:
     scratch: Path | None = None
     """Where a set for an --out behind a URL is made before it is sent there: a folder that all machines share where it
     is made in parts. Left out: a temporary one."""
+    dry_run: bool = False
+    """Tell what would be packed, and write nothing."""
 
     def check(self) -> None:
         """Raise `UserError` for what excludes another."""
@@ -63,6 +65,9 @@ USUAL_WAY = Way()
 def make(origin: Origin[Item, Told], out: Path, way: Way) -> int:
     """Pack as told, and print what came of it; returns the exit code. Raises `UserError`."""
     way.check()
+    if way.dry_run:
+        print(making.outlook(origin, processes=way.processes))
+        return 0
     began = time.monotonic()
     if way.part is not None:
         part, parts = part_of(way.part)
