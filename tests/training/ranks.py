@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from programs import ROOT, free_port
+from waiting import until
 
 from waterscape.__main__ import dispatch
 from waterscape.data.batches import Batches
@@ -100,10 +101,8 @@ class Ranks:
     def stop(self, rank):
         """SIGSTOP, and wait until /proc says so."""
         self.signal(rank, signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{self.pids[rank]}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        stat = Path(f"/proc/{self.pids[rank]}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 10)
 
     def log(self, rank):
         return self.logs[rank].read_text()
@@ -115,11 +114,12 @@ class Ranks:
 
     def trained(self, out, images=64, seconds=120):
         """Wait until the run has come so far, or some steps further, by the first rank's heartbeat."""
-        deadline = time.monotonic() + seconds
-        while self._stands(out) < images:
+
+        def is_so_far():
             self.alive()
-            assert time.monotonic() < deadline, self.log(0)
-            time.sleep(0.02)
+            return self._stands(out) >= images
+
+        until(is_so_far, seconds, lambda: self.log(0))
 
     def _stands(self, out):
         with contextlib.suppress(OSError):
@@ -132,10 +132,7 @@ class Ranks:
 
     def ended(self, rank, seconds=60):
         """The rank's exit code. Fails where it does not end in time."""
-        deadline = time.monotonic() + seconds
-        while self.code(rank) is None:
-            assert time.monotonic() < deadline, f"rank {rank} did not end within {seconds} s: {self.log(rank)}"
-            time.sleep(0.01)
+        until(lambda: self.code(rank) is not None, seconds, lambda: f"rank {rank} did not end: {self.log(rank)}")
         return self.code(rank)
 
     def end(self):

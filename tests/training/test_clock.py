@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ranks import Nursery, words
 from safetensors.torch import load_file
+from waiting import until
 
 from waterscape.training import checkpoint
 from waterscape.training.beats import FOLDER
@@ -58,11 +59,12 @@ def test_a_run_whose_clock_is_stepped_is_the_undisturbed_one(stepped, nursery, t
     ranks = born(2, words(tiles, out, *often), logs / "stepped")
     for days in (0, 1, -1, 0, -1):
         step(days)
-        deadline = time.monotonic() + 60
-        while not read_events(out) or days_of(out)[-1] != days:
+
+        def is_told(days=days):
             ranks.alive()
-            assert time.monotonic() < deadline, f"no event of day {days}: {days_of(out)}"
-            time.sleep(0.1)
+            return read_events(out) and days_of(out)[-1] == days
+
+        until(is_told, 60, lambda: f"no event of day {days}: {days_of(out)}", every=0.1)  # noqa: B023 at once
     for rank in (0, 1):
         ranks.signal(rank, signal.SIGTERM)
     assert [ranks.ended(rank) for rank in (0, 1)] == [75, 75], ranks.log(0)

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from programs import start
 from ranks import words
+from waiting import until
 
 from waterscape.training import checkpoint
 from waterscape.training.beats import FOLDER, Beat, read_beats
@@ -109,10 +110,7 @@ def test_a_killed_rank_is_found_though_no_collective_tells(born, tiles, tmp_path
     out = tmp_path / "run"
     ranks = born(2, words(tiles, out), tmp_path / "logs", stuck=("waiting", 8, 0))
     ranks.trained(out)
-    deadline = time.monotonic() + 60
-    while min((beat.idle for beat in read_beats(out)), default=0) < 4:
-        assert time.monotonic() < deadline, ranks.log(0)
-        time.sleep(0.1)
+    until(lambda: min((beat.idle for beat in read_beats(out)), default=0) >= 4, 60, lambda: ranks.log(0))
     ranks.signal(1, signal.SIGKILL)
     assert ranks.ended(0, 30) == 1
     assert f"rank 1 on {os.uname().nodename} (process {ranks.pids[1]}) is gone" in ranks.log(0)
@@ -142,10 +140,7 @@ def test_a_job_that_is_suspended_as_a_whole_and_continued_has_lost_nothing(born,
 def test_a_launcher_ends_the_stopped_rank_when_the_other_has_ended(tiles, tmp_path):
     process = start(2, *limited(tiles, tmp_path / "run"))
     ledger = tmp_path / "run" / "ledger" / "rank-00000.tsv"
-    deadline = time.monotonic() + 120
-    while not (ledger.exists() and ledger.stat().st_size):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: ledger.exists() and ledger.stat().st_size)
     beats = {beat.process.rank: beat.process.pid for beat in read_beats(tmp_path / "run")}
     os.kill(beats[1], signal.SIGSTOP)
     output, _ = process.communicate(timeout=LIMIT + 60)
