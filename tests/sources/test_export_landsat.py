@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -10,10 +9,10 @@ import subprocess
 import sys
 import time
 
-import ee
 import numpy as np
 import pytest
 import rasterio
+from export_program import run_export
 from loopback_earthengine import Fault, serve
 from programs import ROOT, run_tool
 from summers import expected, heights, scene, served
@@ -53,13 +52,7 @@ def words(out, *more, year=2020, grid="degrees", size=SIZE, area=AREA):
 
 def run(out, url, *more, **options):
     """The tool within this process, with short pauses: exit code, stdout, stderr."""
-    pauses = dataclasses.replace(earthengine.LIMITS, first_pause=0.01, longest_pause=0.1)
-    ee.Reset()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EARTHENGINE_URL", url)
-        patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
-        patch.setattr(earthengine, "LIMITS", pauses)
-        return run_tool("export_landsat", *words(out, *more, **options))
+    return run_export("export_landsat", url, *words(out, *more, **options))
 
 
 def start(out, url, *more):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import signal
@@ -11,11 +10,11 @@ import subprocess
 import sys
 import time
 
-import ee
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from export_program import run_export
 from loopback_earthengine import Fault, serve
 from programs import ROOT, run_tool
 from pyproj import CRS, Transformer
@@ -24,7 +23,6 @@ from waiting import until
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
-from waterscape.sources import earthengine
 from waterscape.sources.occurrence_export.folder import Folder, Plan
 from waterscape.sources.occurrence_export.outline import country_parts, file_parts
 from waterscape.sources.occurrence_export.parts import REFERENCE_KM2, ground_km2
@@ -37,13 +35,7 @@ WORDS = ("--country", "LS", "--tile-size", SIZE, "--project", "demo-water", "--r
 
 def run(out, url, *more, words=WORDS):
     """The tool within this process, with short pauses: exit code, stdout, stderr."""
-    pauses = dataclasses.replace(earthengine.LIMITS, first_pause=0.01, longest_pause=0.1)
-    ee.Reset()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EARTHENGINE_URL", url)
-        patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
-        patch.setattr(earthengine, "LIMITS", pauses)
-        return run_tool("export_occurrence", *words, "--out", out, "--poll-seconds", 0.01, *more)
+    return run_export("export_occurrence", url, *words, "--out", out, "--poll-seconds", 0.01, *more)
 
 
 def tiles(out):
