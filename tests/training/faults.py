@@ -13,11 +13,13 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from safetensors.torch import load_file
+from waiting import until
 
 import waterscape.start  # noqa: F401
 from waterscape.__main__ import dispatch
@@ -88,18 +90,20 @@ class Processes:
     def wait(self, seconds=120):
         """Their exit codes, negative for a signal. Fails where one does not end in time."""
         codes = []
-        deadline = time.monotonic() + seconds
-        for pid in self.pids:
-            while True:
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    codes.append(os.waitstatus_to_exitcode(status))
-                    break
-                if time.monotonic() > deadline:
-                    self.signal(signal.SIGKILL)
-                    raise AssertionError(f"process {pid} did not end within {seconds} s: {self.log.read_text()}")
-                time.sleep(0.005)
+        try:
+            for pid in self.pids:
+                ended = until(partial(_ended, pid), seconds, self.log.read_text, every=0.005)
+                codes.append(os.waitstatus_to_exitcode(ended[1]))
+        except AssertionError:
+            self.signal(signal.SIGKILL)
+            raise
         return codes
+
+
+def _ended(pid):
+    """Number and status of a child that has ended."""
+    found = os.waitpid(pid, os.WNOHANG)
+    return found if found[0] else None
 
 
 def finish(words, log, world=1):
@@ -143,8 +147,7 @@ def kills(tiles, out, number, seed, world=1):
         before = newest(out / "run")
         processes = Processes([*words, "--images", NEVER], out / "log", world)
         if moment.random() < 0.8:  # some die before they get on
-            while newest(out / "run") <= before:
-                time.sleep(0.002)
+            until(lambda: newest(out / "run") > before, told=(out / "log").read_text, every=0.002)  # noqa: B023 at once
         time.sleep(moment.uniform(0, 0.4))
         processes.signal(signal.SIGKILL)
         assert processes.wait() == [-signal.SIGKILL] * world, (out / "log").read_text()

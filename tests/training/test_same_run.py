@@ -12,6 +12,7 @@ import pytest
 import torch
 from programs import finish, run, start
 from safetensors.torch import load_file
+from waiting import until
 
 from waterscape.errors import UserError
 from waterscape.training.events import read_events, read_ledger
@@ -45,12 +46,12 @@ def kill_somewhere(process, out, images, delay):
     The launcher gives its workers sessions of their own, so that killing its group would leave them training on.
     """
     ledger = out / "ledger" / "rank-00000.tsv"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def is_there():
         checkpoints = list((out / "checkpoints").glob("[0-9]*")) if ledger.exists() else []
-        if checkpoints and int(max(path.name for path in checkpoints)) >= images:
-            break
-        time.sleep(0.005)
+        return process.poll() is not None or max((int(path.name) for path in checkpoints), default=-1) >= images
+
+    until(is_there, every=0.005)
     time.sleep(delay)
     family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
     workers = len(family) - 1
