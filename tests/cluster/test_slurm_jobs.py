@@ -15,6 +15,7 @@ import pytest
 import torch
 from programs import ROOT, run
 from safetensors.torch import load_file
+from waiting import until
 
 from waterscape.training.events import read_ledger
 
@@ -75,19 +76,12 @@ def checkpoints(out):
 def until_trained(slurm, number, out, images=80, timeout=400):
     """Wait for a checkpoint of so many images."""
     slurm.wait(number, lambda facts: facts["JobState"] != "PENDING")
-    deadline = time.monotonic() + timeout
-    while max(checkpoints(out), default=0) < images:
+
+    def is_so_far():
         assert slurm.facts(number)["JobState"] == "RUNNING", slurm.log(number)
-        assert time.monotonic() < deadline, slurm.log(number)
-        time.sleep(0.1)
+        return max(checkpoints(out), default=0) >= images
 
-
-def until(condition, told, timeout=200):
-    """Wait until it holds; else fail with what `told` tells."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.05)
+    until(is_so_far, timeout, lambda: slurm.log(number), every=0.1)
 
 
 def rank_of(out, rank):
@@ -116,10 +110,10 @@ def test_no_rank_leaves_before_a_slow_checkpoint_is_durable(slurm, job, undistur
     out, seconds = tmp_path / "gan", 20
     slow = f"exec {sys.executable} {SLOW_WRITER} {seconds} {tmp_path / 'slow'}"
     number = job(out, words=["--checkpoint-every", 10**6], python=program(tmp_path / "python", f'{slow} "$@"'))
-    until(lambda: (out / "ledger" / "rank-00001.tsv").exists(), lambda: slurm.log(number))
+    until(lambda: (out / "ledger" / "rank-00001.tsv").exists(), 200, lambda: slurm.log(number))
     ranks = [rank_of(out, 0), rank_of(out, 1)]
     slurm.client("scancel", "--signal=USR1", number)
-    until((tmp_path / "slow").exists, lambda: slurm.log(number))
+    until((tmp_path / "slow").exists, 200, lambda: slurm.log(number))
     began = time.monotonic()
     while True:
         waiting = [lives(pid) for pid in ranks]

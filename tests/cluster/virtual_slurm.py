@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from programs import ROOT, free_port
+from waiting import until
 
 NODES = ("n1", "n2", "n3")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
@@ -123,15 +124,13 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE PriorityTier=100 PreemptMode=off S
         self.client("slurmctld")
         for node in NODES:
             self.start_node(node)
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                if self.client("sinfo", "-h", "-N", "-t", "idle", "-p", "main", "-o", "%N").split() == list(NODES):
-                    return
-            time.sleep(0.1)
-        raise RuntimeError(
-            "the nodes do not come up: " + (self.directory / "log" / "slurmctld.log").read_text()[-2000:]
-        )
+        log = self.directory / "log" / "slurmctld.log"
+        until(self._is_up, 30, lambda: f"the nodes do not come up: {log.read_text()[-2000:]}", every=0.1)
+
+    def _is_up(self):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return self.client("sinfo", "-h", "-N", "-t", "idle", "-p", "main", "-o", "%N").split() == list(NODES)
+        return False
 
     def client(self, *words, cwd=ROOT, **environment) -> str:
         """Run one of SLURM's programs; its output."""
