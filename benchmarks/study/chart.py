@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 
+from benchmarks.study.outcome import Outcome
 from waterscape.durable import replacing
-
-if TYPE_CHECKING:
-    from benchmarks.study.page import Outcome
 
 WON, LOST, OPEN, INK = "#228c45", "#cc2e29", "#8a8f98", "#1c1f24"
 

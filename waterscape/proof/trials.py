@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -19,12 +18,10 @@ from waterscape.proof import compare
 from waterscape.proof.compare import Check, identical, within
 from waterscape.proof.launch import Ranks, images_of
 from waterscape.proof.made_set import write_made_set
+from waterscape.proof.options import Proof
 from waterscape.recipe import Input, Recipe
 from waterscape.start import read_options
 from waterscape.training.events import read_draws, read_events, read_ledger
-
-if TYPE_CHECKING:
-    from waterscape.proof.resume import Proof
 
 SAMPLES = 280
 """Of the made set: less than 50 batches of 7, so that the stream runs over an epoch's end."""
