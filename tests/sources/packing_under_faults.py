@@ -22,7 +22,8 @@ import numpy as np
 from parts_of_tiles import join, pack_part
 
 from waterscape.errors import UserError
-from waterscape.sources.occurrence_pack import Labelling, Packing, pack
+from waterscape.sources.occurrence_pack import Packing, pack
+from waterscape.sources.occurrence_sample import Labelling
 
 CALLS = ("replace", "rename", "link", "fsync")
 LABELLING = Labelling(

@@ -18,7 +18,8 @@ from programs import run_program
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
-from waterscape.sources.occurrence_pack import Labelling, Packing, pack
+from waterscape.sources.occurrence_pack import Packing, pack
+from waterscape.sources.occurrence_sample import Labelling
 
 SIDE = 64
 LABELLING = Labelling(

@@ -24,9 +24,9 @@ from rasterio.transform import Affine
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError, run_command
 from waterscape.metrics import morphology
-from waterscape.sources.occurrence_pack import Labelling, Packing, pack
+from waterscape.sources.occurrence_pack import Packing, pack
 from waterscape.sources.occurrence_rules import ALL_WATER, EMPTY, SEAM, STRIPE, WRONG_SIZE, Rules
-from waterscape.sources.occurrence_sample import reduce
+from waterscape.sources.occurrence_sample import Labelling, reduce
 
 SIDE = 64
 LABELLING = Labelling(morphology.bodies, morphology.dominant, morphology.CLASSES, morphology.COLUMNS)

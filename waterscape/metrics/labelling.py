@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from waterscape.metrics.morphology import CLASSES, COLUMNS, bodies, dominant
-from waterscape.sources.occurrence_pack import Labelling
+from waterscape.sources.occurrence_sample import Labelling
 
 LABELLING = Labelling(bodies, dominant, CLASSES, COLUMNS)

@@ -22,7 +22,7 @@ from waterscape.sources.making import digest_of
 from waterscape.sources.occurrence import find
 from waterscape.sources.occurrence_report import Contact, Summary, notes
 from waterscape.sources.occurrence_rules import REASONS, REASONS_OF_CUTS, USUAL_RULES, Rules
-from waterscape.sources.occurrence_sample import sample
+from waterscape.sources.occurrence_sample import Labelling, sample
 from waterscape.sources.occurrence_survey import SPLITS, File, Source, Surveyed, split_up, survey
 from waterscape.sources.true_scale import Cut, cut_anew
 
@@ -92,16 +92,6 @@ class Packing:
 
 
 USUAL_PACKING = Packing()
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """How water bodies are measured and named: the functions and words of `waterscape.metrics.morphology`."""
-
-    bodies: Callable[[NDArray[np.uint8], float | None], NDArray[Any]]
-    dominant: Callable[[NDArray[Any]], int]
-    classes: tuple[str, ...]
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,22 @@ from waterscape.errors import UserError
 from waterscape.sources.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from waterscape.data.shard import Value
-    from waterscape.sources.occurrence_pack import Labelling
     from waterscape.sources.occurrence_survey import Surveyed
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How water bodies are measured and named: the functions and words of `waterscape.metrics.morphology`."""
+
+    bodies: Callable[[NDArray[np.uint8], float | None], NDArray[Any]]
+    dominant: Callable[[NDArray[Any]], int]
+    classes: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def sample(tile: Surveyed, sizes: Sequence[int], with_mask: bool, labelling: Labelling) -> tuple[int, dict[str, Value]]:
