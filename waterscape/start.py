@@ -125,10 +125,19 @@ def collapse_watch(recipe: Recipe, run: Run, training: Samples) -> list[Watcher]
 
 
 def read_options(model: str, preset: str, arguments: list[str]) -> tuple[Recipe, Run]:
-    """The recipe's and the run's options. An unknown one ends the program with those that there are."""
-    recipe = models.presets(model)[preset]
-    usual = Run(out=tyro.MISSING, batch=models.usual_batch(model, preset))
-    parts = {"run": usual, "recipe": recipe}
+    """The recipe's and the run's options. An unknown one ends the program with those that there are.
+
+    Where no batch is given, a run that stands in `--out` goes on with its own, whatever is usual by now.
+    """
+    recipe, run = _parse(model, preset, arguments, models.usual_batch(model, preset))
+    if (run.out / "run.json").exists():
+        return _parse(model, preset, arguments, read_run(run.out)["run"]["batch"])
+    return recipe, run
+
+
+def _parse(model: str, preset: str, arguments: list[str], batch: int) -> tuple[Recipe, Run]:
+    """Recipe and run; `batch`: images a step where the arguments do not say."""
+    parts = {"run": Run(out=tyro.MISSING, batch=batch), "recipe": models.presets(model)[preset]}
     options = dataclasses.make_dataclass(
         "Train", [(name, type(part), dataclasses.field(default=part)) for name, part in parts.items()], frozen=True
     )

@@ -47,7 +47,8 @@ class Run:
     images: int = _free(100_000)
     """How long: images consumed in all, rounded up to whole batches. May be raised later to go on."""
     batch: int = 32
-    """Images a step, over all processes together. Left out: what the preset's source states, else 32."""
+    """Images a step, over all processes together. Left out: of a run that is resumed, its own; else what
+    the preset's source states, or 32."""
     micro_batch: int | None = None
     """Images at a time in one process; a smaller one needs less memory."""
     balance: str | None = None
