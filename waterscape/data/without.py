@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterscape.data.cache import Cache
 from waterscape.data.cache import place as cache_place
@@ -48,14 +49,17 @@ def samples_of(directory: Path, manifest: Manifest) -> Iterator[Sample]:
     Raises:
         ShardError: a file is missing or damaged.
     """
-    store = Directory(directory)
     for shard in manifest.shards:
-        index = parse_index(store.index(shard, MOST_MANIFEST_BYTES))
+        index = _index(directory, shard)
         with (directory / f"{shard.name}.tar").open("rb") as tar:
             for row in range(len(index)):
                 told, label = (value_of(tar.fileno(), index, row, name, shard) for name in ("json", "class.npy"))
                 number = int(label) if isinstance(label, np.ndarray) else -1
                 yield Sample(shard, row, told if isinstance(told, dict) else {}, number)
+
+
+def _index(directory: Path, shard: Shard) -> NDArray[np.void]:
+    return parse_index(Directory(directory).index(shard, MOST_MANIFEST_BYTES))
 
 
 def value_of(descriptor: int, index: Any, row: int, column: str, shard: Shard) -> Value | None:
@@ -87,7 +91,7 @@ def remove_samples(
         directory: of the set.
         manifest: that stands there.
         gone: which rows of which shards. A shard of which nothing is left goes too.
-        facts: of the new manifest.
+        facts: of the new manifest, which names the columns that are left.
         beside: writes what else belongs to the set into the new directory, before it takes its name.
 
     Raises:
@@ -106,7 +110,9 @@ def remove_samples(
                 shards.append(shard)
             elif len(rows) < shard.samples:
                 shards.append(_shorter(directory, fresh, shard, rows))
-        left = replace(manifest, shards=tuple(shards), facts=dict(facts), _bytes=None)
+        used = {name for shard in shards for name in column_names(_index(fresh, shard))}
+        columns = tuple(column for column in manifest.columns if column.name in used)
+        left = replace(manifest, columns=columns, shards=tuple(shards), facts=dict(facts), _bytes=None)
         beside(fresh, left)
         left.save(fresh)
         sync(fresh)
@@ -119,7 +125,7 @@ def remove_samples(
 
 def _shorter(directory: Path, fresh: Path, shard: Shard, gone: set[int]) -> Shard:
     """A shard without some rows: its records, byte for byte, moved up."""
-    index = parse_index(Directory(directory).index(shard, MOST_MANIFEST_BYTES))
+    index = _index(directory, shard)
     stay = [row for row in range(len(index)) if row not in gone]
     table = index[stay].copy()
     tar, file = HashedFile(fresh / f"{shard.name}.tar"), (directory / f"{shard.name}.tar").open("rb")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,9 +57,9 @@ def forget_verb(arguments: Sequence[str]) -> int:
         raise UserError("say whose photos are to be forgotten: --owner ID")
     if not options.directories and options.ledger is None:
         raise UserError("say where their photos are: a set of shards, or --ledger photos.db")
-    remote = [place for place in options.directories if is_remote(place)]
-    with tempfile.TemporaryDirectory(prefix="waterscape-") as temporary:
-        afar = [Afar.bring(url, Path(temporary) / str(number)) for number, url in enumerate(remote)]
+    remote = [place for place in dict.fromkeys(options.directories) if is_remote(place)]
+    with ExitStack() as stack:
+        afar = [stack.enter_context(Afar.brought(url)) for url in remote]
         _named(afar, options.ledger)
         sets = [as_directory(place, "forgetting") for place in options.directories if place not in remote]
         sets += [each.directory for each in afar]
@@ -108,8 +107,8 @@ def runs_told(done: Forgotten, runs: Path, urls: Mapping[Path, str]) -> Iterator
     """The runs that were trained on these photos, and those that may have been."""
     known = {sha256: directory for directory, all_of in done.manifests.items() for sha256 in all_of}
     left = [theirs.directory for theirs in done.sets if done.manifests[theirs.directory]]
-    places = {urls.get(directory, str(directory.resolve())) for directory in left}
-    now = {url: _now(directory) for directory, url in urls.items()}
+    places = {_spelt(urls.get(directory, str(directory))) for directory in left}
+    now = {_spelt(url): _now(directory) for directory, url in urls.items()}
     sure, perhaps = [], []
     found = {path.parent for depth in ("", "*/", "*/*/") for path in runs.glob(f"{depth}run.json")}
     for run in sorted(found):
@@ -117,8 +116,8 @@ def runs_told(done: Forgotten, runs: Path, urls: Mapping[Path, str]) -> Iterator
         data = str(facts.get("run", {}).get("data", ""))
         if facts.get("manifest_sha256") in known:
             sure.append(run)
-        elif data and (data if is_remote(data) else str(Path(data).resolve())) in places:
-            stands = now[data] if is_remote(data) else _now(Path(data))
+        elif data and (place := _spelt(data)) in places:
+            stands = now[place] if is_remote(data) else _now(Path(place))
             perhaps += [run] if facts.get("manifest_sha256") != stands else []
     if not runs.is_dir():
         yield f"runs: there is no {runs}; --runs DIR names where they lie"
@@ -132,6 +131,8 @@ def runs_told(done: Forgotten, runs: Path, urls: Mapping[Path, str]) -> Iterator
 
 def warnings(done: Forgotten, sets: Sequence[Path], options: Forget) -> Iterator[str]:
     """What this command could not reach."""
+    for url in filter(is_remote, options.directories):
+        yield f"{redact(url)}: where the store keeps old versions or what was deleted, remove them there"
     ledger = None
     with suppress(UserError):
         ledger = ledger_of(sets, options.ledger)
@@ -148,6 +149,13 @@ def warnings(done: Forgotten, sets: Sequence[Path], options: Forget) -> Iterator
                     and path.parent.absolute() not in [one.absolute() for one in sets]
                 ):
                     yield f"{path.parent} was made of the same ledger: name it too"
+
+
+def _spelt(place: str) -> str:
+    """A set's place, the same however it is written: a run's facts hold no secrets of a URL."""
+    if not is_remote(place):
+        return str(as_directory(place, "forgetting").resolve())
+    return redact(place).partition("?")[0].replace("…@", "").rstrip("/")
 
 
 def _facts_of(run: Path) -> dict[str, Any]:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     from waterscape.sources.making_command import Way
 
+SHARDS = (".tar", ".index.npy")  # what their files' names end with
 SHARED = "name a folder that all machines share, --scratch FOLDER"
 
 
 def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
     """Have `work` make a set in a directory; where `out` is a URL, a whole one is sent there, and kept nowhere else.
 
-    Returns the exit code of `work`.
+    Returns the exit code of `work`. A dry run sends and removes nothing.
 
     Raises:
         UserError: a set stands there already, nothing can be written there, or what was made is not whole.
@@ -43,6 +44,10 @@ def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
     with tempfile.TemporaryDirectory(prefix="waterscape-") as temporary:
         local = (way.scratch or Path(temporary)) / name
         joined = way.join and (local / FILE).is_file() and not local.with_name(f"{name}.parts").exists()
+        if way.dry_run:
+            if joined:
+                print(f"{local} stands joined, and would be sent to {there.name}")
+            return 0 if joined else work(local)
         code = 0 if joined else work(local)  # joined before, and not sent
         if code == 0 and (local / FILE).is_file():
             there.send(local)
@@ -107,15 +112,28 @@ class There:
             for name in progress(files, len(files), f"fetching {self.name}", "file"):
                 self.system.get_file(name, str(local / name.rpartition("/")[2]))
 
-    def exchange(self, local: Path, same: Collection[str]) -> None:
-        """Send the files of a directory but those that are the `same` there, the manifest last; others are removed."""
+    def exchange(self, local: Path, same: Collection[str], ours: Callable[[str], bool]) -> None:
+        """Send the files of a directory but those that are the `same` there, the manifest last; others are removed.
+
+        Files beside the shards go before the new manifest comes: under the old one, the next call knows them again.
+        Shards go after it, and only those whose names are `ours`.
+        """
         files = _manifest_last(local)
         kept = {path.name for path in files}
         with self._told("sending"):
+            others = [name for name in self._stood if name.rpartition("/")[2] not in kept and self.system.isfile(name)]
+            self._drop([name for name in others if not name.endswith(SHARDS)])
             self._put_all([path for path in files if path.name not in same])
-            for name in self._stood:
-                if name.rpartition("/")[2] not in kept and self.system.isfile(name):
-                    self.system.rm_file(name)
+            shards = [name for name in others if name.endswith(SHARDS)]
+            self._drop([name for name in shards if ours(name.rpartition("/")[2])])
+            for name in shards:
+                if not ours(name.rpartition("/")[2]):
+                    print(f"{self.name}: {name} is none of this set's files, and stays", file=sys.stderr)
+
+    def _drop(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.system.rm_file(name)
+            print(f"{self.name}: {name} removed", file=sys.stderr)
 
     def _put_all(self, files: Sequence[Path]) -> None:
         for path in progress(files, len(files), f"sending to {self.name}", "file"):
@@ -141,7 +159,7 @@ class There:
     def _remove(self, keep: Sequence[str]) -> None:
         """Files of a set that stood there before."""
         for name in self._stood:
-            if name.rpartition("/")[2] not in keep and name.endswith((".tar", ".index.npy")):
+            if name.rpartition("/")[2] not in keep and name.endswith(SHARDS):
                 self.system.rm_file(name)
 
     def _listed(self) -> list[str]:

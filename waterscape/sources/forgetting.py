@@ -67,13 +67,21 @@ class Theirs:
     """Of the JSON of each other sample, what is counted."""
     dropped: list[str] = field(default_factory=list)
     """Lines on photos of theirs that were not packed."""
+    listed: Counter[str] | None = None
+    """Of a ledger's set: reason → photos of others that were not packed, by the list; None: there is none."""
     beside: list[Path] = field(default_factory=list)
     """Files beside the shards that stay, without what is theirs."""
     unsaid: list[Path] = field(default_factory=list)
     """Files beside the shards that are given up, since they may show or name something of theirs."""
 
     def __bool__(self) -> bool:
-        return bool(self.gone or self.dropped)
+        return bool(self.gone or self.dropped or self.miscounted)
+
+    @property
+    def miscounted(self) -> bool:
+        """Whether the list was shortened and the manifest not: sending was cut off between the two."""
+        counted = dict(self.manifest.facts.get("dropped", {}))
+        return self.listed is not None and self.listed + _reasons(self.dropped) != counted
 
 
 @dataclass
@@ -207,6 +215,8 @@ def _theirs(person: Person, directory: Path, manifest: Manifest, keys: set[str])
     if (directory / LIST).is_file():
         lines = (directory / LIST).read_text(encoding="utf-8").splitlines()[1:]
         theirs.dropped = [line for line in lines if line.split("\t")[1] in names]
+        if "ledger" in manifest.facts:
+            theirs.listed = _reasons(lines) - _reasons(theirs.dropped)
     shards = {f"{shard.name}.{ending}" for shard in manifest.shards for ending in ("tar", "index.npy")}
     for path in sorted(directory.iterdir()) if theirs else ():
         if path.name not in shards and path.name != FILE and path.is_file():
@@ -223,7 +233,6 @@ def _names(path: Path, words: Sequence[str]) -> bool:
 def _facts(theirs: Theirs, ledgers: Sequence[Ledger], keys: set[str]) -> dict[str, Any]:
     """What the manifest says once they are gone: as if they had never been there, but for the others' splits."""
     facts: dict[str, Any] = json.loads(json.dumps(theirs.manifest.facts))
-    dropped = Counter(line.split("\t")[0] for line in theirs.dropped)
     ways: Counter[str] = Counter()
     for split, told in theirs.gone:
         of_tile = told.get("satellite") if isinstance(told.get("satellite"), dict) else None
@@ -233,10 +242,14 @@ def _facts(theirs: Theirs, ledgers: Sequence[Ledger], keys: set[str]) -> dict[st
         name = names[number] if 0 <= number < len(names) else "unlabelled" if names else ""
         if name in facts.get("kept", {}).get(split, {}):
             facts["kept"][split][name] -= 1
-    if "read" in facts:
-        facts["read"] -= len(theirs.gone) + len(theirs.dropped)
-    if "dropped" in facts:
-        facts["dropped"] = _less(facts["dropped"], dropped)
+    if theirs.listed is not None:  # counted anew: the list may be shorter than the manifest says
+        facts["dropped"] = dict(sorted(theirs.listed.items(), key=lambda pair: (-pair[1], pair[0])))
+        facts["read"] = len(theirs.stay) + theirs.listed.total()
+    else:
+        if "read" in facts:
+            facts["read"] -= len(theirs.gone) + len(theirs.dropped)
+        if "dropped" in facts:
+            facts["dropped"] = _less(facts["dropped"], _reasons(theirs.dropped))
     if "stored" in facts:
         facts["stored"] = _less(facts["stored"], ways)
     if "ledger" not in facts:
@@ -251,6 +264,10 @@ def _facts(theirs: Theirs, ledgers: Sequence[Ledger], keys: set[str]) -> dict[st
             verdicts = Counter(str(decision.verdict) for decision in against if decision.by == by)
             facts["decisions"][by] = _less(facts["decisions"][by], verdicts)
     return {**facts, **counted_again(sorted(theirs.stay, key=lambda told: str(told["photo"])))}
+
+
+def _reasons(lines: Sequence[str]) -> Counter[str]:
+    return Counter(line.split("\t")[0] for line in lines)
 
 
 def _less(counts: Mapping[str, int], gone: Mapping[str, int]) -> dict[str, int]:

@@ -1,23 +1,31 @@
 """Somebody leaves a set of shards behind a URL: a copy of it is made here and left, and what changed is sent back.
 
 Shards that changed get names that stood for nothing before, and the manifest is replaced only when all of them have
-arrived: whoever reads finds the old set or the new one. What no manifest names any more is removed last, so a call that
-was killed is ended by the same call again.
+arrived: whoever reads finds the old set or the new one. Shards that no manifest names any more are removed last, so a
+call that was killed is ended by the same call again. The copy lies where the next call for that URL looks for it first.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waterscape.data.address import is_http, redact
 from waterscape.data.manifest import Manifest
+from waterscape.data.pack import lock
+from waterscape.data.without import drop_copies
 from waterscape.errors import UserError
 from waterscape.sources.destination import There, check_whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 ENDINGS = ("tar", "index.npy")
 ANEW = re.compile(r"-without-\d+")  # behind a shard's name, once somebody has left it
@@ -34,8 +42,9 @@ class Afar:
     """Of the set that stood there."""
 
     @classmethod
-    def bring(cls, url: str, folder: Path) -> Afar:
-        """Copy a set into a folder, every byte of it verified.
+    @contextmanager
+    def brought(cls, url: str) -> Iterator[Afar]:
+        """Copy a set to where only this user can read it, every byte of it verified; the copy is removed at the end.
 
         Raises:
             UserError: the URL can only be read, or holds no whole set.
@@ -43,11 +52,13 @@ class Afar:
         if is_http(url):
             raise UserError(f"{redact(url)} can only be read by this address: name the one that it is written to")
         before, there = Manifest.load(url), There(url, replace=True)
-        directory = folder / url.partition("?")[0].rstrip("/").rpartition("/")[2]
         named = {f"{shard.name}.{ending}" for shard in before.shards for ending in ENDINGS}
-        there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
-        check_whole(directory, f"{there.name} was not changed")
-        return cls(url, directory, there, before)
+        with _folder(url) as folder:
+            directory = folder / url.partition("?")[0].rstrip("/").rpartition("/")[2]
+            there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
+            if before.shards:  # else everybody has left it
+                check_whole(directory, f"{there.name} was not changed")
+            yield cls(url, directory, there, before)
 
     def send(self) -> None:
         """Have the set afar become what its copy is now. Raises `UserError` where sending fails."""
@@ -64,8 +75,39 @@ class Afar:
         if left.sha256 != self.before.sha256:
             left = replace(left, shards=tuple(shards), _bytes=None)
             left.save(self.directory)
-            check_whole(self.directory, f"nothing was sent to {self.there.name}")
+            if shards:
+                check_whole(self.directory, f"nothing was sent to {self.there.name}")
             same = {f"{name}.{ending}" for name in known for ending in ENDINGS}
         else:
             same = {path.name for path in self.directory.iterdir()}
-        self.there.exchange(self.directory, same)
+        try:
+            self.there.exchange(self.directory, same, self._ours)
+        finally:  # a run may have read shards of the old set until now, and cached them again
+            stay = {shard.sha256 for shard in left.shards}
+            for shard in self.before.shards:
+                if shard.sha256 not in stay:
+                    drop_copies(shard)
+
+    def _ours(self, file: str) -> bool:
+        """Whether a file's name is a shard's of this set, whether or not a manifest still names it."""
+        named = {f"{shard.name}.{ending}" for shard in self.before.shards for ending in ENDINGS}
+        packed = rf"{re.escape(self.before.name)}-[^-]+-\d{{6,}}({ANEW.pattern})?\.(tar|index\.npy)"
+        return file in named or re.fullmatch(packed, file) is not None
+
+
+@contextmanager
+def _folder(url: str) -> Iterator[Path]:
+    """Empty, the same for the same URL, and removed at the end; what a killed call has left in it goes first."""
+    name = sha256(redact(url).rstrip("/").encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"waterscape-forget-{os.getuid()}-{name}"
+    busy = f"{redact(url)} is being changed by another process of yours"
+    if folder.is_dir():
+        os.close(lock(folder, os.O_RDONLY, busy))
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    descriptor = lock(folder, os.O_RDONLY, busy)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,207 @@
+"""Somebody leaves a set behind a URL: wherever the line is cut, the same call again ends as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+
+import fsspec
+import numpy as np
+import pytest
+from collected_pairs import OWNERS, collect, keys_of
+
+from waterscape.__main__ import dispatch
+from waterscape.data.cache import Cache
+from waterscape.data.manifest import Manifest
+from waterscape.data.pack import SetWriter
+from waterscape.data.store import tar_name
+from waterscape.errors import UserError
+from waterscape.sources import making
+from waterscape.sources.destination import There
+from waterscape.sources.ledger_pairs import LedgerPairs
+from waterscape.sources.pairs import Joining
+from waterscape.sources.photo_set import Sharing
+
+MEMORY = fsspec.filesystem("memory")
+OPTIONS = Joining(sharing=Sharing(samples_per_shard=2))
+UNUSED, USED = OWNERS[1], OWNERS[3]  # of the first one's photos none was packed; of the other's one was, one was not
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A ledger of eight photos and their set, beside whose shards lie a list and a picture of everybody."""
+    root = tmp_path_factory.mktemp("collected") / "here"
+    path = collect(root, photos=8)
+    making.pack(LedgerPairs.find(path, root / "pairs", None, OPTIONS), root / "pairs")
+    (root / "pairs" / "quarantine.json").write_text(json.dumps({"quarantined": keys_of(path, USED)}))
+    (root / "pairs" / "map.png").write_bytes((root / "pairs" / "contact.png").read_bytes())
+    return root
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    """A copy of it, and of its set behind a URL; the copies that are made of that lie in `tmp_path/temporary`."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("WATERSCAPE_CACHE", str(tmp_path / "cache"))
+    return begun(made, tmp_path)
+
+
+def begun(made, tmp_path):
+    root = tmp_path / "here"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(made, root)
+    put(root / "pairs", url_of(tmp_path))
+    return root
+
+
+def url_of(tmp_path):
+    return f"memory://{tmp_path.name}/pairs"
+
+
+def put(directory, url):
+    if MEMORY.exists(url):
+        MEMORY.rm(url, recursive=True)
+    for path in directory.iterdir():
+        MEMORY.put_file(str(path), f"{url}/{path.name}")
+
+
+def afar(url):
+    return {name.rpartition("/")[2]: MEMORY.cat_file(name) for name in MEMORY.ls(url, detail=False)}
+
+
+def forget(root, url, owner, *more):
+    words = ["shards", "forget", url, "--owner", owner, "--ledger", str(root / "photos.db"), *map(str, more)]
+    return dispatch([*words, "--runs", str(root / "runs")])
+
+
+class Line:
+    """To the store: cut before the n-th file that is sent or removed."""
+
+    def __init__(self, monkeypatch):
+        self.at, self.changes = 0, []
+        for name in ("put_file", "rm_file"):
+            monkeypatch.setattr(type(MEMORY), name, self.watched(name, getattr(type(MEMORY), name)))
+
+    def watched(self, name, method):
+        def change(system, path, *more, **options):
+            self.changes.append((name, str(more[0] if more else path).rpartition("/")[2]))
+            if len(self.changes) == self.at:
+                raise ConnectionError("the line was cut")
+            return method(system, path, *more, **options)
+
+        return change
+
+
+@pytest.mark.parametrize("who", [UNUSED, USED], ids=["of whom nothing was packed", "who is in a shard"])
+def test_cut_at_any_file_that_is_sent_or_removed(here, made, tmp_path, monkeypatch, capsys, who):
+    url, keys = url_of(tmp_path), [key.encode() for key in keys_of(made / "photos.db", who)]
+    assert any(key in content for key in keys for content in afar(url).values())
+    line = Line(monkeypatch)
+    assert forget(here, url, who) == 0
+    expected, last = afar(url), len(line.changes)
+    assert [name for _, name in line.changes].count("manifest.json") == 1
+    assert last > 3
+    for cut in range(1, last + 1):
+        line.at = 0
+        root = begun(made, tmp_path)
+        line.at, line.changes = cut, []
+        with pytest.raises(UserError, match="the same command again"):
+            forget(root, url, who)
+        line.at = 0
+        assert forget(root, url, who) == 0
+        assert afar(url) == expected, f"cut at {line.changes[cut - 1]}"
+    assert not any(key in content for key in keys for content in expected.values())
+    assert not {"quarantine.json", "map.png"} & set(expected) if who == USED else "quarantine.json" in expected
+    assert who not in capsys.readouterr().out
+    facts = Manifest.load(url).facts
+    listed = expected["dropped.tsv"].decode().splitlines()[1:]
+    assert sum(facts["dropped"].values()) == len(listed)
+    assert facts["read"] == len(listed) + sum(shard.samples for shard in Manifest.load(url).shards)
+
+
+def test_all_leave_one_after_the_other(here, tmp_path):
+    url = url_of(tmp_path)
+    for who in OWNERS:
+        assert forget(here, url, who) == 0
+    assert Manifest.load(url).shards == Manifest.load(url).columns == ()
+    assert set(afar(url)) == {"manifest.json", "dropped.tsv"}
+    assert Manifest.load(url).facts["read"] == 0
+    assert forget(here, url, OWNERS[0]) == 0
+
+
+def test_a_column_that_was_theirs_alone_leaves_with_them(here, tmp_path):
+    url = f"memory://{tmp_path.name}/notes"
+    with SetWriter(tmp_path / "notes", facts={}, samples_per_shard=1) as writer:
+        writer.add("train", {"json": {"owner": "66"}, "photo.npy": np.zeros(3)})
+        writer.add("train", {"json": {"owner": "55"}, "sound.npy": np.zeros(3)})
+    put(tmp_path / "notes", url)
+    assert forget(here, url, "55") == 0
+    assert [column.name for column in Manifest.load(url).columns] == ["json", "photo.npy"]
+    assert forget(here, url, "66") == 0
+    assert Manifest.load(url).shards == ()
+
+
+def test_strangers_files_stay(here, tmp_path, capsys):
+    url = url_of(tmp_path)
+    for name in ("another-set-000000.tar", "backup.tar", "pairs-train-000099-without-1.index.npy"):
+        MEMORY.pipe_file(f"{url}/{name}", b"something")
+    before = {f"{shard.name}.tar" for shard in Manifest.load(url).shards}
+    assert forget(here, url, USED) == 0
+    after, told = {name for name in afar(url) if name.endswith((".tar", ".npy"))}, capsys.readouterr().err
+    files = {f"{shard.name}.{ending}" for shard in Manifest.load(url).shards for ending in ("tar", "index.npy")}
+    assert after == {*files, "another-set-000000.tar", "backup.tar"}
+    removed = (before - files) | {"pairs-train-000099-without-1.index.npy"}
+    assert all(f"/{name} removed" in told for name in removed)
+    assert "/backup.tar is none of this set's files, and stays" in told
+
+
+def test_killed_while_sending_the_copy_goes_with_the_next_call(here, tmp_path, monkeypatch):
+    url, left = url_of(tmp_path), tmp_path / "temporary"
+    child = os.fork()
+    if not child:
+        try:
+            monkeypatch.setattr(There, "exchange", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            forget(here, url, USED)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    (folder,) = left.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    assert list(folder.rglob("*.tar")), "else there is nothing to show"
+    assert forget(here, url, USED) == 0
+    assert list(left.iterdir()) == []
+
+
+def test_what_a_run_caches_until_the_manifest_changes_goes_too(here, tmp_path, monkeypatch):
+    url, tars = url_of(tmp_path), tmp_path / "cache" / "tars"
+    (shard,) = Manifest.load(url).shards
+    exchange = There.exchange
+
+    def meanwhile(self, *arguments):
+        Cache(tars)
+        for name in (tar_name(shard), "another.tar"):
+            (tars / name).write_bytes(b"all of it")
+        exchange(self, *arguments)
+
+    monkeypatch.setattr(There, "exchange", meanwhile)
+    assert forget(here, url, USED) == 0
+    assert {path.name for path in tars.glob("*.tar")} == {"another.tar"}
+
+
+@pytest.mark.parametrize("spelt", ["{}", "{}/", "{}?…"], ids=["as it is", "with a stroke", "with a query"])
+def test_runs_on_an_earlier_state_are_known_however_the_url_is_spelt(here, tmp_path, capsys, spelt):
+    url = url_of(tmp_path)
+    stands = {"earlier": "1" * 64, "now": Manifest.load(url).sha256}
+    for name, sha256 in stands.items():
+        (here / "runs" / name).mkdir(parents=True)
+        facts = {"manifest_sha256": sha256, "run": {"data": spelt.format(url)}}
+        (here / "runs" / name / "run.json").write_text(json.dumps(facts))
+    assert forget(here, f"{url}/", USED) == 0
+    told = capsys.readouterr().out
+    assert f"{here}/runs/earlier: was trained on an earlier state of the set" in told
+    assert f"{here}/runs/now: was trained on them" in told
+    assert "where the store keeps old versions or what was deleted, remove them there" in told
