@@ -12,7 +12,7 @@ import itertools
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,13 @@ from waterscape.errors import UserError
 from waterscape.sources.occurrence import open_geotiff, region_and_offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 AT_ONCE = 1 << 21  # bytes decoded at a time by a thread, or one row of tiles where that is more
-IN_MEMORY = 1 << 28  # bytes decoded by all threads together, or one row of tiles
+IN_MEMORY = 1 << 28  # bytes decoded by all threads together, or one row of tiles or of blocks
 KEPT = 1 << 22  # bytes of decoded blocks that GDAL keeps, or as many as the threads have in hand
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -57,7 +57,7 @@ class CutUp:
     """At the eastern and southern edges, which make no whole tile."""
 
 
-def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
+def pieces(dataset: Any, tile_size: int) -> Generator[Piece]:
     """The whole tiles of an open raster, row by row from its north-western corner. Raises `RasterioError`."""
     import rasterio
     from rasterio.enums import MaskFlags
@@ -67,24 +67,27 @@ def pieces(dataset: Any, tile_size: int) -> Iterator[Piece]:
     line_bytes = dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
     row_bytes = tile_size * line_bytes
     height = tile_size * max(1, AT_ONCE // row_bytes)
-    threads = max(1, min(THREADS, IN_MEMORY // (row_bytes * height // tile_size)))
+    tallest = max(tall for tall, _ in dataset.block_shapes)  # a block is decoded whole: a file may be a single strip
+    threads = max(1, min(THREADS, IN_MEMORY // (line_bytes * max(height, tallest))))
     south, east = (length // tile_size * tile_size for length in (dataset.height, dataset.width))
     free: SimpleQueue[tuple[Any, NDArray[Any]]] = SimpleQueue()  # a handle of GDAL serves one thread at a time
 
     def cut(top: int) -> list[Piece]:
         handle, rows = free.get()
-        window = Window(0, top, dataset.width, min(height, south - top))
-        pixels = handle.read(window=window, out=rows[:, : window.height])
-        mask = handle.dataset_mask(window=window) if masked else None
-        found = []
-        for row, column in itertools.product(range(0, pixels.shape[1], tile_size), range(0, east, tile_size)):
-            part = np.s_[..., row : row + tile_size, column : column + tile_size]
-            found.append(Piece(top + row, column, pixels[part].copy(), None if mask is None else mask[part].copy()))
-        free.put((handle, rows))
-        return found
+        try:
+            window = Window(0, top, dataset.width, min(height, south - top))
+            pixels = handle.read(window=window, out=rows[:, : window.height])
+            mask = handle.dataset_mask(window=window) if masked else None
+            found = []
+            for row, column in itertools.product(range(0, pixels.shape[1], tile_size), range(0, east, tile_size)):
+                part = np.s_[..., row : row + tile_size, column : column + tile_size]
+                found.append(Piece(top + row, column, pixels[part].copy(), None if mask is None else mask[part].copy()))
+            return found
+        finally:
+            free.put((handle, rows))  # of a failed read too: another thread may be waiting for it
 
     tops = iter(range(0, south, height))
-    kept = max(KEPT, 2 * threads * line_bytes * max(tall for tall, _ in dataset.block_shapes))
+    kept = max(KEPT, 2 * threads * line_bytes * tallest)
     with ExitStack() as opened, _cache_of(kept), ThreadPoolExecutor(threads, "cutting") as pool:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
             for _ in range(threads):  # here, since a thread that opens its first file registers all of GDAL's drivers
@@ -123,15 +126,17 @@ def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[
         before = len(done)
         with open_geotiff(path) as dataset:
             try:
-                for piece in pieces(dataset, tile_size):
-                    name = f"{region}-{north + piece.row:010d}-{west + piece.column:010d}.tif"
-                    target = out / region / name
-                    if target in done:
-                        raise UserError(f"{path} and {done[target]} both make {name}: rename one, or cut them apart")
-                    _write(target, dataset, piece, tile_size)
-                    done[target] = path
-                    if advance:
-                        advance(1)
+                with closing(pieces(dataset, tile_size)) as found:
+                    for piece in found:
+                        name = f"{region}-{north + piece.row:010d}-{west + piece.column:010d}.tif"
+                        target = out / region / name
+                        if target in done:
+                            other = done[target]
+                            raise UserError(f"{path} and {other} both make {name}: rename one, or cut them apart")
+                        _write(target, dataset, piece, tile_size)
+                        done[target] = path
+                        if advance:
+                            advance(1)
             except RasterioError as error:
                 raise UserError(f"{path} is damaged or cut off: export it again, or take it out") from error
             left += dataset.width * dataset.height - (len(done) - before) * tile_size**2
