@@ -50,7 +50,7 @@ def main() -> int:
         if results is None:
             failed.append(row)
         elif results and options.write:
-            save({row: results})
+            save(results)
     if failed:
         note(f"failed: {', '.join(failed)}" + ("; what is kept of them stays as it was" if options.write else ""))
     return 1 if failed else 0

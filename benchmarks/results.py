@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -79,10 +79,11 @@ def load(path: Path = FILE) -> list[Result]:
         raise UserError(f"{path} is damaged ({error}): restore it, or remove it and measure again") from error
 
 
-def save(rows: Mapping[str, list[Result]], path: Path = FILE, page: Path = PAGE) -> None:
-    """Put the figures of some rows in place of what was kept of these rows, and make the page's table anew."""
+def save(measured: Sequence[Result], path: Path = FILE, page: Path = PAGE) -> None:
+    """Put figures in place of what was kept of their rows, and make the page's table anew."""
+    rows = {result["row"] for result in measured}  # of several, where one file measures them together
     kept = [result for result in load(path) if result["row"] not in rows]
-    results = sorted([*kept, *(result for row in rows.values() for result in row)], key=lambda one: _place(one["row"]))
+    results = sorted([*kept, *measured], key=lambda one: _place(one["row"]))
     write_text(path, json.dumps({"format": FORMAT, "figures": results}, indent=1, ensure_ascii=False) + "\n")
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
