@@ -2,17 +2,19 @@
 
 First it checks: from equal weights, the fast settings have the plain ones' gradients up to float32's rounding, and the
 device has the processor's; in bfloat16, which is a row of its own, up to that one's; batch statistics over three
-processes are torch's. Only then it times. What would take longer than ten minutes in all is not begun, and what was
-found is kept after every figure, in `.bench/device/g01.json` and `g01.md`. Row G1 of `python -m benchmarks` where there
-is a GPU; or by itself, from a checkout that need not be installed:
+processes are torch's. Only then it times, plain float32 being torch's own: convolutions round to TF32 on a GPU that has
+it, for plain and fast settings alike, while gradients are checked without. It takes about ten minutes: a model is not
+begun that would end later if it took as long as the longest so far. What was found is kept after every turn and figure,
+in `.bench/device/g01.json` and `g01.md`; an earlier call's stand beside them as `g01-1.json`, `g01-1.md`. Row G1 of
+`python -m benchmarks` where there is a GPU; or by itself, from a checkout that need not be installed:
 
     python -m benchmarks.g01_device                    all
     python -m benchmarks.g01_device --rows G2          one of the three; --models water_vae: of one model
     python -m benchmarks.g01_device --small            the same way on whatever is there, in a minute
 
-`--small` shows that the script is ready; without a GPU its figures say nothing of one. All data are synthetic. On a
-machine without network, what it lacks is named at once, and can be carried there: `pip install --target lib …`
-elsewhere, `PYTHONPATH=lib` there.
+`--small` shows that the script is ready, and keeps what it found in `.bench/device-small`; without a GPU its figures
+say nothing of one. All data are synthetic. On a machine without network, what it lacks is named at once, and can be
+carried there: `pip install --target lib …` elsewhere, `PYTHONPATH=lib` there.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ import importlib.util
 import os
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,10 +41,12 @@ if TYPE_CHECKING:
     from waterscape.training.processes import Processes
 
 ROWS = ("G1", "G2", "G3")
-OUT = Path(__file__).parent.parent / ".bench" / "device"
+ROOT = Path(__file__).parent.parent
+OUT, OUT_SMALL = ROOT / ".bench" / "device", ROOT / ".bench" / "device-small"
 WANTED = {  # module: what brings it
     **dict.fromkeys(("torch", "accelerate", "numpy", "scipy", "safetensors", "fsspec", "psutil", "matplotlib"), ""),
-    **{"tqdm": "", "tyro": "tyro", "PIL": "pillow", "skimage": "scikit-image", "pytorch_msssim": "pytorch-msssim"},
+    **dict.fromkeys(("tqdm", "packaging", "pytest"), ""),
+    **{"tyro": "tyro", "PIL": "pillow", "skimage": "scikit-image", "pytorch_msssim": "pytorch-msssim"},
 }
 
 
@@ -56,7 +62,7 @@ class Size:
     side: int  # pixels of the photos that are augmented
     workers: int
     compiled: int | None  # networks of a model that are tried, since each takes a compiler's seconds; None: all
-    minutes: float  # what would last longer is not begun
+    minutes: float  # about: a model that would end later, by the longest so far, is not begun
 
 
 def small() -> Size:
@@ -72,43 +78,53 @@ def full() -> Size:
 
 
 def figures() -> Iterator[Figure]:
-    """All three rows, where there is a GPU."""
+    """All three rows, where there is a GPU. Raises `UserError` where nothing could be measured."""
+    began = time.monotonic()
     import torch
 
     if not torch.cuda.is_available():
         raise NotHereError("no GPU (`python -m benchmarks.g01_device --small` tries the script without one)")
-    yield from measure(full(), ROWS, OUT)
-
-
-def measure(size: Size, rows: tuple[str, ...], out: Path) -> Iterator[Figure]:
-    """Checks, then figures, each kept in `out` at once. Raises `UserError` at the end where something failed."""
     check_libraries()
-    from benchmarks.device.checks import layers_on_the_device
     from benchmarks.device.report import Report
+
+    report = Report(OUT, began)
+    yield from measure(full(), ROWS, report)
+    if not report.figures:
+        raise UserError(failures(report))
+    if report.failed:  # what was measured all the same is not lost for it
+        note(failures(report))
+
+
+def failures(report: Report) -> str:
+    """Which checks and measurements failed, in a line."""
+    return f"failed, all else is in {report.out}: {', '.join(report.failed)}"
+
+
+def measure(size: Size, rows: tuple[str, ...], report: Report) -> Iterator[Figure]:
+    """Checks, then figures, each kept in the report at once, as is what failed; neither ends the others."""
+    from benchmarks.device.checks import layers_on_the_device
+    from benchmarks.device.rates import ratios
     from benchmarks.device.views import time_views
     from waterscape.training.processes import Processes
 
-    report = Report(out)
     with tempfile.TemporaryDirectory() as directory:
         processes = Processes(None, "float32", Path(directory))
-        note(f"G on {processes.device}; into {out}")
+        note(f"G on {processes.device}; into {report.out}")
         if "G2" in rows:
-            ratios = time_views(size.batch, size.side, size.workers, size.seconds, size.turns, processes.device)
-            yield report.add(Figure.over("G2", "views", ratios, ">=", 5))
+            with report.going_on("views"):
+                rates = time_views(size.batch, size.side, size.workers, size.seconds, size.turns, processes.device)
+                report.keep_rates("views", rates)
+                yield report.add(Figure.over("G2", "views", ratios(rates, "device", "workers"), ">=", 5))
         if "G1" in rows:
-            try:
+            with report.going_on("batch statistics of three processes"):
                 report.passed("batch statistics of three processes", layers_on_the_device())
-            except UserError as reason:
-                report.fail("batch statistics of three processes", reason)
         yield from measure_models(size, rows, processes, Path(directory), report)
-    if report.failed:
-        raise UserError(f"failed, all else is in {out}: {', '.join(report.failed)}")
 
 
 def measure_models(
     size: Size, rows: tuple[str, ...], processes: Processes, place: Path, report: Report
 ) -> Iterator[Figure]:
-    """G1 and G3, model by model; one that fails does not end the others, and none is begun that could not be ended."""
+    """G1 and G3, model by model; one that fails does not end the others, and none is begun that would end too late."""
     from benchmarks.device.rates import WHOLE, Amount, time_model
 
     amount = Amount(size.batch, size.samples, size.seconds, size.turns, size.compiled)
@@ -118,41 +134,55 @@ def measure_models(
         if report.seconds() + longest > 60 * size.minutes:
             report.leave_out(model, f"no time left of {size.minutes:g} minutes")
             continue
-        try:
+        with report.going_on(model):
             wants = models.presets(model)[models.DEFAULT_PRESET].wants()
             if wants:
                 report.leave_out(model, wants)
                 continue
             for figure in time_model(model, amount, rows, processes, place / model, report):
                 yield report.add(figure)
-        except (UserError, RuntimeError) as reason:  # out of the device's memory, say: the next one may fit
-            report.fail(model, reason)
         longest = max(longest, time.monotonic() - began)
 
 
-def check_libraries() -> None:
-    """Raise `UserError` that names what is not installed here, before anything is done."""
+def check_libraries(project: Path = ROOT / "pyproject.toml") -> None:
+    """Raise `UserError` that names what is not installed here, or a torch that `project` does not want."""
     missing = [brought or name for name, brought in WANTED.items() if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"not installed here: {', '.join(missing)}; pip install {' '.join(missing)}")
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    named = map(Requirement, tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
+    wanted = next(requirement.specifier for requirement in named if requirement.name == "torch")
+    found = metadata.version("torch")
+    if Version(found).base_version not in wanted:  # 2.10.0a0+… of a vendor's image is 2.10
+        raise UserError(f"torch {found} is installed here, and {project.name} wants torch{wanted}")
 
 
 def main() -> int:
-    """Print a line for each figure."""
+    """Print a line for each figure. Raises `UserError` at the end where something failed."""
+    began = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.g01_device", description="G1, G2, G3")
     parser.add_argument("--small", action="store_true", help="a minute, on whatever is there")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--models", nargs="+", choices=models.names(), help="none: all")
-    parser.add_argument("--minutes", type=float, help="what would last longer is not begun; none: 10")
-    parser.add_argument("--out", type=Path, default=OUT, help="where g01.json and g01.md go")
+    parser.add_argument("--minutes", type=float, help="about how many; none: 10")
+    parser.add_argument(
+        "--out", type=Path, help="where g01.json and g01.md go; none: .bench/device, .bench/device-small"
+    )
     words = parser.parse_args()
     check_libraries()
     import torch
 
+    from benchmarks.device.report import Report
+
     size = small() if words.small else full()
     size = dataclasses.replace(size, models=tuple(words.models or size.models), minutes=words.minutes or size.minutes)
-    for figure in measure(size, tuple(words.rows), words.out):
+    report = Report(words.out or (OUT_SMALL if words.small else OUT), began)
+    for figure in measure(size, tuple(words.rows), report):
         print(figure if torch.cuda.is_available() else f"{figure.row} {figure.name}: tried, without a GPU", flush=True)
+    if report.failed:
+        raise UserError(failures(report))
     return 0
 
 

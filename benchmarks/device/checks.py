@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from waterscape.training.run import Run
 AGAINST_CPU, AGAINST_PLAIN, IN_BFLOAT16 = 2e-2, 1e-3, 0.3
 ROOT = Path(__file__).parents[2]
 LAYERS = "tests/nn/test_batchnorm.py"
+LAYERS_SECONDS = 240  # a minute where three processes start slowly; more, and they wait for one another in vain
 
 Gradients = dict[str, Tensor]
 
@@ -33,7 +36,10 @@ def recommended(model: str) -> Recipe:
 
 
 def first_gradients(model: str, run: Run, processes: Processes, place: Path) -> Gradients:
-    """Of one step from the seed's weights, float32 being all of float32 where a GPU would round it to TF32."""
+    """Of one step from the seed's weights, float32 being all of float32 where a GPU would round it to TF32.
+
+    So rounding does not hide an error; what is timed later rounds as torch does by itself.
+    """
     recipe = recommended(model)
     if hasattr(recipe, "adversarial_images"):  # so that all networks are at work in the first step
         recipe = dataclasses.replace(recipe, adversarial_images=0)  # type: ignore[type-var]
@@ -73,15 +79,30 @@ def near(model: str, what: str, one: Gradients, other: Gradients, most: float) -
     return f"gradients by {what} are apart: {', '.join(told)}"
 
 
-def layers_on_the_device() -> str:
+def layers_on_the_device(seconds: float = LAYERS_SECONDS) -> str:
     """Batch statistics over three processes that share the device, by the tests of the layer, in pytest's words.
 
-    Raises `UserError` where one failed, or none could run.
+    Raises `UserError` where one failed, or none could run; `subprocess.TimeoutExpired`, all processes ended, where they
+    take longer than `seconds`.
     """
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", LAYERS, "-k", kind]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = (done.stdout.strip() or done.stderr.strip() or "no word").splitlines()
-    if done.returncode or not re.search(r"\d+ passed", lines[-1]) or "skipped" in lines[-1]:
+    found = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # the checkout, installed or not
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": found},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as started:
+        try:
+            told, complaint = started.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(started.pid, signal.SIGKILL)  # and with pytest the processes that it has started
+            raise
+    lines = (told.strip() or complaint.strip() or "no word").splitlines()
+    if started.returncode or not re.search(r"\d+ passed", lines[-1]) or "skipped" in lines[-1]:
         raise UserError(f"{LAYERS} on {kind}: {lines[-1]}")
     return f"{LAYERS} on {kind}: {lines[-1]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.device.rates import per_second
+from benchmarks.device.rates import Rates, per_second
 from waterscape.nn.photo_views import Views
 from waterscape.randomness import Draw
 
@@ -41,10 +40,8 @@ class Viewed(Dataset[Any]):
         return torch.from_numpy(np.asarray(photo, np.uint8).copy())
 
 
-def time_views(
-    batch: int, side: int, workers: int, seconds: float, turns: int, device: torch.device
-) -> Sequence[float]:
-    """Views a second on the device over those of worker processes, turn by turn; `side` in pixels."""
+def time_views(batch: int, side: int, workers: int, seconds: float, turns: int, device: torch.device) -> Rates:
+    """Views a second on the `device` and of `workers`, turn by turn; `side` in pixels."""
     random = np.random.default_rng(0)
     photos = random.integers(0, 256, (4 * batch, side, side, 3), np.uint8)
     kept = torch.from_numpy(photos[:batch]).to(device)
@@ -61,9 +58,10 @@ def time_views(
         return len(next(batches).to(device))
 
     def drained() -> float:
-        for _ in range(loader.prefetch_factor * workers):  # what was made during our turn
+        for _ in range((loader.prefetch_factor or 0) * workers):  # what was made during our turn
             next(batches)
         return per_second(theirs, seconds, device)
 
     ours(), theirs()
-    return [per_second(ours, seconds, device) / drained() for _ in range(turns)]
+    taken = [(per_second(ours, seconds, device), drained()) for _ in range(turns)]
+    return {"device": [mine for mine, _ in taken], "workers": [other for _, other in taken]}
