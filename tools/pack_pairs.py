@@ -59,10 +59,7 @@ def main() -> int:
 def pack(command: Command, out: Path) -> int:
     """Make the set in a directory, or tell what it would be."""
     origin = find(command, out)
-    if command.way.dry_run:
-        print(origin.outlook())
-        return 0
-    print(origin.announcement(), flush=True)
+    print(origin.outlook() if command.way.dry_run else origin.announcement(), flush=True)
     return make(origin, out, command.way)
 
 

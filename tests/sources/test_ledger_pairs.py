@@ -37,9 +37,15 @@ def collected(tmp_path_factory):
 def test_kept_pairs_with_what_is_known_of_them(collected, tmp_path):
     out = tmp_path / "pairs"
     told = packed("pairs", "--ledger", collected, "--out", out, "--dry-run")
-    assert told.splitlines()[-1].split() == [*["would", "be", "packed,", "with", "tiles", "of", "yandex"], "18"]
+    assert [*["would", "be", "packed,", "with", "tiles", "of", "yandex"], "18"] in map(str.split, told.splitlines())
     assert not out.exists()
+    foreseen = {line[:56].strip(): int(line[56:]) for line in told.splitlines()}
     told = packed("pairs", "--ledger", collected, "--out", out)
+    counts = {split: sum(counts.values()) for split, counts in Manifest.load(out).facts["kept"].items()}
+    assert {f"would be packed, {split}": count for split, count in counts.items() if count}.items() <= foreseen.items()
+    assert {f"photos dropped: {reason}": count for reason, count in REASONS.items()}.items() <= foreseen.items()
+    assert "exists: choose another --out" in refused("pairs", "--ledger", collected, "--out", out, "--dry-run")
+    packed("pairs", "--ledger", collected, "--out", out, "--dry-run", "--replace")
     assert not any(owner in told for owner in OWNERS), "owners are never shown"
     facts = Manifest.load(out).facts
     assert (facts["read"], facts["dropped"]) == (24, REASONS)
@@ -163,6 +169,11 @@ def test_parts_behind_a_url_and_a_transfer_that_was_cut_off(collected, tmp_path,
     assert "sending failed (the line was cut); the same command again" in refused("pairs", *words, "--join")
     assert not fsspec.filesystem("memory").exists(f"{url}/manifest.json"), "half a set is none"
     monkeypatch.setattr(There, "_put", put)
+    whole = sorted((tmp_path / "shared").rglob("*"))
+    assert "would be sent to memory://" in packed("pairs", *words, "--join", "--dry-run")
+    packed("pairs", *words, "--replace", "--dry-run")
+    assert sorted((tmp_path / "shared").rglob("*")) == whole, "a dry run removes nothing"
+    assert not fsspec.filesystem("memory").exists(f"{url}/manifest.json"), "and sends nothing"
     packed("pairs", *words, "--join")
     assert len(Manifest.load(url).shards) == 3
     assert list((tmp_path / "shared").iterdir()) == []

@@ -15,6 +15,7 @@ from packed_photos import (
     dropped,
     exif,
     hashes,
+    packed,
     packed_by_program,
     picture,
     png_bomb,
@@ -63,8 +64,12 @@ def pack(folders, out, *, processes=1, **options):
 
 def test_pairs_are_joined_by_key_and_split_by_place(folders, tmp_path):
     out = tmp_path / "pairs"
-    told = packed_by_program("pairs", "--photos", folders[0], "--satellite", folders[1], "--zoom", 15, "--out", out)
+    words = ("--photos", folders[0], "--satellite", folders[1], "--zoom", 15, "--out", out)
+    foreseen = packed("pairs", *words, "--dry-run")
+    told = packed_by_program("pairs", *words)
     facts = Manifest.load(out).facts
+    for split, counts in facts["kept"].items():
+        assert f"{f'would be packed, {split}':<56}{counts['']:9,}\n" in foreseen
     assert (facts["joined"], facts["read"], facts["dropped"]) == ("by key", COUNT, {})
     scale = facts["tiles"].pop("metres_per_pixel")
     assert facts["tiles"] == {"read": COUNT, "used": COUNT, "dropped": {}, "pixels": [64, 64]}

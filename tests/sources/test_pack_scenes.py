@@ -588,3 +588,5 @@ def test_a_dry_run_counts_what_would_be_packed_and_writes_nothing(tmp_path):
     lines |= {f"would be packed, {split}": sum(counts.values()) for split, counts in facts["kept"].items()}
     assert {line[:56].strip(): int(line[56:]) for line in told} == {**lines, "would be packed": 8}
     assert "torn.jpg" in str(dropped(tmp_path / "out" / "set"))
+    assert "exists: choose another --out" in refused("scenes", *words, "--dry-run")
+    assert packed("scenes", *words, "--dry-run", "--replace").splitlines() == told

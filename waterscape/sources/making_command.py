@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from waterscape.data.pack import check_target
 from waterscape.errors import UserError
 from waterscape.sources import making
 from waterscape.sources.photo_tally import LIST
@@ -66,6 +67,7 @@ def make(origin: Origin[Item, Told], out: Path, way: Way) -> int:
     """Pack as told, and print what came of it; returns the exit code. Raises `UserError`."""
     way.check()
     if way.dry_run:
+        check_target(out, replace=way.replace or way.join)  # what was joined before may stand
         print(making.outlook(origin, processes=way.processes))
         return 0
     began = time.monotonic()
