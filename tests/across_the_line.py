@@ -14,6 +14,7 @@ FORMS = {
     "UTM 1": ("EPSG:32601", 20.0),
     "UTM 60": ("EPSG:32660", 20.0),
     "Mercator of the Pacific": ("EPSG:3832", 49.0),
+    "web Mercator": ("EPSG:3857", 49.0),
     "degrees beyond 180": ("EPSG:4326", (179.73, 0.00044, 0.00018)),
     "degrees below -180": ("EPSG:4326", (-180.27, 0.00044, 0.00018)),
 }

@@ -7,6 +7,7 @@ doi:10.3133/pp1395, pp. 191–202); over the few kilometres of a tile all length
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 COLOURS = 3
 LEAST_COVERED = 0.995
 """Share of a tile that the mosaic must have: single dark pixels are nodata in many a one, whose nodata is 0."""
+
+MIDDLE = re.compile(r"\+lon_0=(\S+)")
+WORLD_DATUMS = {"+datum=WGS84", "+nadgrids=@null"}
+"""As PROJ's line has it of systems that reach round the Earth; of regional ones it may leave the datum out."""
 
 
 class OutsideError(UserError):
@@ -90,15 +95,14 @@ def warped(
 
     Degrees may be counted on beyond 180, by the mosaic as by the grid: it is laid wherever the grid meets it.
     """
-    from rasterio.transform import Affine
     from rasterio.vrt import WarpedVRT
     from rasterio.warp import Resampling
 
     asked: dict[str, Any] = {"crs": crs, "transform": transform, "width": width, "height": height}
     alpha = dataset.count == COLOURS and dataset.nodata is None
     colours, there = np.zeros((COLOURS, height, width), np.uint8), np.zeros((height, width), bool)
-    for turn in _turns(dataset, longitudes):
-        laid = Affine.translation(turn, 0) @ dataset.transform
+    asked["src_crs"], places = _laid(dataset, longitudes)
+    for laid in places:
         with WarpedVRT(dataset, src_transform=laid, resampling=Resampling.bilinear, add_alpha=alpha, **asked) as seen:
             pixels, found = seen.read((1, 2, 3)), seen.dataset_mask() > 0
         colours = np.where(there, colours, pixels)
@@ -106,14 +110,42 @@ def warped(
     return colours, there
 
 
-def _turns(dataset: Any, longitudes: tuple[float, float]) -> list[float]:
-    """By how much to move a mosaic in degrees so that it meets these longitudes, in its own units; others stay."""
-    if not dataset.crs.is_geographic:
-        return [0.0]
-    degrees = math.degrees(dataset.crs.units_factor[1])  # of its unit, mostly 1
-    west, east = (degrees * edge for edge in (dataset.bounds.left, dataset.bounds.right))
+def _laid(dataset: Any, longitudes: tuple[float, float]) -> tuple[str, list[Any]]:
+    """A mosaic's coordinate system, and its transforms where it meets these longitudes, whole turns away too.
+
+    A cylindrical projection is turned until its middle is theirs: at its edge x jumps, and GDAL would smooth over all
+    that lies between. Any other but degrees stays as it is.
+    """
+    from rasterio.transform import Affine
+
     low, high = longitudes
-    return [turn / degrees for turn in (0.0, -360.0, 360.0) if west + turn <= high and east + turn >= low]
+    if dataset.crs.is_geographic:
+        crs, degree, zero, shift = dataset.crs.to_wkt(), 1 / math.degrees(dataset.crs.units_factor[1]), 0.0, 0.0
+    elif (found := _cylinder(dataset)) is None:
+        return str(dataset.crs.to_wkt()), [dataset.transform]
+    else:
+        zero, degree = found
+        middle = ((low + high) / 2 + 180) % 360 - 180
+        crs = MIDDLE.sub(f"+lon_0={middle}", dataset.crs.to_proj4())
+        shift = degree * (float(MIDDLE.findall(dataset.crs.to_proj4())[0]) - middle)
+        low, high = (edge + middle - sum(longitudes) / 2 for edge in longitudes)
+    west, east = sorted((edge - zero) / degree for edge in (dataset.bounds.left, dataset.bounds.right))
+    turns = [turn for turn in (0.0, -360.0, 360.0) if west + turn <= high and east + turn >= low]
+    return str(crs), [Affine.translation(shift + turn * degree, 0) @ dataset.transform for turn in turns]
+
+
+def _cylinder(dataset: Any) -> tuple[float, float] | None:
+    """A mosaic's x at longitude 0 and length of a degree, where it is cylindrical and PROJ's line tells all of it."""
+    from pyproj import Transformer
+
+    line = dataset.crs.to_proj4()
+    if not MIDDLE.search(line) or WORLD_DATUMS.isdisjoint(line.split()):
+        return None
+    there = Transformer.from_crs("EPSG:4326", dataset.crs.to_wkt(), always_xy=True)
+    x = np.reshape(there.transform([0, 1, 2, 3] * 2, [0] * 4 + [60] * 4)[0], (2, 4))
+    if not (np.isfinite(x).all() and np.allclose(x[0], x[1], rtol=0, atol=1e-3)):
+        return None
+    return float(x[0, 0]), float(np.median(np.diff(x[0])))  # the median: x may jump between two of them
 
 
 @contextmanager
@@ -148,10 +180,10 @@ def _check(source: Path, dataset: Any) -> None:
 def _check_inside(source: Path, dataset: Any, latitude: float, longitude: float) -> None:
     from pyproj import Transformer
 
-    there = Transformer.from_crs("EPSG:4326", dataset.crs.to_wkt(), always_xy=True)
-    x, y = there.transform(longitude, latitude)
-    for turn in _turns(dataset, (longitude, longitude)):
-        column, row = ~dataset.transform @ (x - turn, y)
+    crs, places = _laid(dataset, (longitude, longitude))
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+    for laid in places:
+        column, row = ~laid @ (x, y)
         if 0 <= column < dataset.width and 0 <= row < dataset.height:
             return
     back = Transformer.from_crs(dataset.crs.to_wkt(), "EPSG:4326", always_xy=True)
