@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -35,12 +36,24 @@ class HostileServer(Loopback):
         self.faults: dict[str, list[Callable[[Handler, bytes], None]]] = defaultdict(list)
         self.bytes_per_second = float("inf")  # of each connection
         self.latency = 0.0  # seconds
+        self.busy = self.busiest = 0  # requests that are answered side by side: now, and at most
         self._lock = threading.Lock()
         self.listen(Handler, "hostile")
 
     def gets(self, ending: str = "") -> Counter[str]:
         """How often each path was asked for."""
         return Counter(asked.path for asked in self.asked if asked.path.endswith(ending))
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        with self._lock:
+            self.busy += 1
+            self.busiest = max(self.busiest, self.busy)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.busy -= 1
 
     def note(self, asked: Asked) -> Callable[[Handler, bytes], None]:
         with self._lock:
@@ -52,6 +65,10 @@ class Handler(Answering, BaseHTTPRequestHandler):
     hostile: HostileServer
 
     def do_GET(self) -> None:
+        with self.hostile.answering():
+            self.give()
+
+    def give(self) -> None:
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = self.hostile.note(Asked(path, query, headers))

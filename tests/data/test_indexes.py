@@ -2,11 +2,16 @@
 
 import dataclasses
 import hashlib
+import threading
+import time
+import weakref
+from collections import deque
 from itertools import islice
 
 import numpy as np
 import pytest
-from small_set import write_set
+from small_set import sample, write_set
+from waiting import until
 
 from waterscape.data import indexes as indexes_module
 from waterscape.data import plan as plan_module
@@ -14,7 +19,9 @@ from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.index import column_names
 from waterscape.data.indexes import Indexes
 from waterscape.data.manifest import Manifest
+from waterscape.data.opening import open_samples
 from waterscape.data.order import Order
+from waterscape.data.pack import SetWriter
 from waterscape.data.shard import ShardError
 from waterscape.data.store import Directory
 from waterscape.errors import UserError
@@ -125,6 +132,127 @@ def test_a_column_that_a_later_block_lacks_is_told_when_that_one_is_planned(tmp_
         lacking = shards.shards[has[0] + 1].name
         with pytest.raises(UserError, match=rf"'rare\.npy' is missing in some samples of shard {lacking}"):
             next(batches)
+
+
+def split_in_two(out):
+    with SetWriter(out, facts={"synthetic": True}, samples_per_shard=4) as writer:
+        for number in range(24):
+            writer.add("valid" if number >= 16 else "train", sample(number))
+        writer.finish()
+    return out
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+@pytest.mark.parametrize("maimed", [False, True])
+def test_a_damaged_index_is_told_before_anything_is_trained_on_even_where_samples_are_skipped(tmp_path, split, maimed):
+    place = split_in_two(tmp_path / "water")
+    last = sorted(place.glob(f"*-{split}-*.index.npy"))[-1]
+    spoil(last)
+    with pytest.raises(ShardError, match=rf"{last.name} is damaged .*none skipped"):
+        open_samples(place, maimed=maimed)
+
+
+def looking_ahead(water, columns, **options):
+    shards = ShardSet(water, "train")
+    order = Order.sequential(shards.counts)
+    order.block = 1
+    return Batches(shards, columns, batch=2, order=order, prefetch=1, look_ahead=True, **options)
+
+
+@pytest.mark.parametrize("skip_damaged", [0, 5])
+def test_a_large_set_tells_a_damaged_index_at_the_next_batch(water, monkeypatch, skip_damaged):
+    monkeypatch.setattr(indexes_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
+    last = sorted(water.glob("*-train-*.index.npy"))[-1]
+    spoil(last)
+    before = threading.active_count()
+    with looking_ahead(water, COLUMNS, skip_damaged=skip_damaged) as batches:
+        until(lambda: batches._failure is not None)
+        with pytest.raises(ShardError, match=rf"{last.name} is damaged .*none skipped"):
+            next(batches)
+        assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_a_column_that_any_shard_lacks_is_told_with_set_and_split(tmp_path, monkeypatch, at_hand):
+    monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
+    write_set(tmp_path / "water", samples=12, samples_per_shard=1)
+    shards = ShardSet(tmp_path / "water", "train")
+    has = [number for number in range(len(shards)) if "rare.npy" in shards.read(number)]
+    if not at_hand:
+        monkeypatch.setattr(indexes_module, "KEPT_BYTES", 0)
+    told = (
+        rf"'rare\.npy' is missing in some samples of shard {shards.shards[0].name}, split 'train' of {shards.directory}"
+    )
+
+    def read_where_it_is():
+        with looking_ahead(tmp_path / "water", ["rare.npy"], start=has[0], stop=has[0] + 1) as batches:
+            assert not at_hand
+            until(lambda: batches._failure is not None)
+            next(batches)
+
+    with pytest.raises(UserError, match=told):
+        read_where_it_is()
+
+
+def test_closing_ends_the_look_at_a_large_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexes_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
+    write_set(tmp_path / "water", samples=60, samples_per_shard=1)
+    looked, look = [], ShardSet.look_at
+
+    def slowly(shards, columns, shard):
+        if threading.current_thread() is not threading.main_thread():
+            looked.append(shard)
+            time.sleep(0.02)
+        look(shards, columns, shard)
+
+    monkeypatch.setattr(ShardSet, "look_at", slowly)
+    before = threading.active_count()
+    with looking_ahead(tmp_path / "water", COLUMNS) as batches:
+        next(batches)
+    assert threading.active_count() == before
+    assert 0 < len(looked) < 48  # of as many shards
+
+
+def most_alive(monkeypatch, read):
+    """The most indexes that are in memory together while `read` runs, the one that is being read included."""
+    seen, counts, before = [], [], Indexes._read
+
+    def noted(indexes, shard):
+        index = before(indexes, shard)
+        seen.append(weakref.ref(index))
+        counts.append(sum(one() is not None for one in list(seen)))
+        return index
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Indexes, "_read", noted)
+        read()
+    return max(counts)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_index_entries_of_many_shards_are_those_of_each_and_few_indexes_are_held_for_them(tmp_path, monkeypatch):
+    write_set(tmp_path / "water", samples=60, samples_per_shard=3)
+    shards = ShardSet(tmp_path / "water", "train")
+    numbers = np.random.default_rng(0).permutation(len(shards))
+    shard, row = np.array([shards.locate(number) for number in numbers.tolist()]).T
+    tables = []
+    assert most_alive(monkeypatch, lambda: tables.append(shards.entries(shard, row, "json"))) <= 3
+    assert len(shards.shards) == 16
+    for entry, one, at in zip(tables[0], shard.tolist(), row.tolist(), strict=True):
+        index = shards.indexes[one]
+        assert entry["name"] == index["key"][at] + b".json"
+        assert (entry["offset"], entry["crc32"]) == (index["json"]["offset"][at], index["json"]["crc32"][at])
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_no_more_are_read_side_by_side_than_may_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexes_module, "FEW", 0)
+    write_set(tmp_path / "water", samples=60, samples_per_shard=3)
+    indexes = ShardSet(tmp_path / "water", "train").indexes
+    assert most_alive(monkeypatch, lambda: deque(indexes, maxlen=0)) <= 4
+    assert most_alive(monkeypatch, lambda: list(indexes)) == 16
 
 
 @pytest.mark.parametrize("number", [0, 7, 16])

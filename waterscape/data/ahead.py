@@ -91,8 +91,8 @@ class Ahead:
                     answer = self._await(shard, Answer.FULL, Answer.BUSY)
                 if isinstance(answer, Part):
                     self.store.fill(self.shards.shards[shard], answer)
-                self.shards.indexes[shard]  # a hundredth of the tar, and mostly there by now
                 self.shards.file(shard)  # held open, so that nobody evicts it
+                self.shards.indexes[shard]  # a hundredth of the tar, and mostly there by now
             except HaltedError:
                 return
             except (UserError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -71,11 +72,14 @@ class Batches(Iterator[Loaded]):
         prefetch: batches read ahead.
         sources: what a column is called in the shards, where `columns` calls it otherwise (`decode_as`).
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
+        look_ahead: look at the indexes of all shards now, where they are at hand (`Indexes.at_hand`), and else, of a
+            set of this machine, by a thread from now on; without, at those of a block when it comes.
 
     Raises:
-        UserError: a column that some sample of the first block has not; of a later block, from `next`.
-        ShardError: from `next`, as soon as a thread met a record that fails its checks, or one more of them than may
-            be skipped.
+        UserError: a column that some sample of the first block has not, or of the shards looked at; of later ones, from
+            `next`.
+        ShardError: an index that is not the one the manifest speaks of, told when a missing column would be; from
+            `next`, as soon as a thread met a record that fails its checks, or one more of them than may be skipped.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Batches(Iterator[Loaded]):
         threads: int | None = None,
         prefetch: int = 2,
         skip_damaged: int = 0,
+        look_ahead: bool = False,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} does not exist in a world of {world}")
@@ -113,7 +118,8 @@ class Batches(Iterator[Loaded]):
         share = len(reading(batch, rank, world))
         for name in stored:
             shards.column(name)
-        shards.require(stored, next(order.blocks(start))[1].tolist())
+        at_hand = look_ahead and shards.indexes.at_hand
+        shards.require(stored, range(len(shards.shards)) if at_hand else next(order.blocks(start))[1].tolist())
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged, stored)
@@ -127,7 +133,10 @@ class Batches(Iterator[Loaded]):
         self._taken = 0
         for ticket in range(prefetch):
             self._tickets.put(ticket)
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads or 1)]
+        works = [self._work] * (threads or 1)
+        if look_ahead and not at_hand and not shards.store.remote:
+            works.append(partial(self._look_at_all, stored))
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
 
@@ -188,6 +197,16 @@ class Batches(Iterator[Loaded]):
             except BaseException as error:
                 self._failure = self._failure or (None if self._ended else error)
             self._slots[ticket % len(self._slots)].put(loaded)
+
+    def _look_at_all(self, columns: Sequence[str]) -> None:
+        """A thread's life: look at each shard's index, so that what is wrong with one is told at the next batch."""
+        try:
+            for shard in range(len(self.shards.shards)):
+                if self._ended:
+                    return
+                self.shards.look_at(columns, shard)
+        except BaseException as error:
+            self._failure = self._failure or (None if self._ended else error)
 
     def _read(self, planned: Planned) -> Loaded:
         """The batch, with whole samples in place of damaged ones; each that is found makes it be read once more."""

@@ -31,7 +31,8 @@ class ShardDataset(Dataset[Item]):
 
     Raises:
         UserError: no such set, split or column.
-        ShardError: a file that is missing or damaged; from indexing, a record that is not what the index says.
+        ShardError: a file that is missing, or a tar of another length; from indexing, an index that is not the
+            manifest's, or a record that is not what the index says.
     """
 
     def __init__(self, directory: Path | str, split: str = "train", columns: Sequence[str] | None = None) -> None:

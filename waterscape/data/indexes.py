@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
@@ -19,14 +20,22 @@ from numpy.typing import NDArray
 from waterscape.data.index import column_names, parse_index
 from waterscape.data.manifest import Column, Shard
 from waterscape.data.shard import NAME_BYTES, RECORD, ShardError, fixed_size
-from waterscape.data.store import MEND, Store
+from waterscape.data.store import LOST_INDEX, Store
 
 KEPT_BYTES = 64 << 20
 FEW = 64  # files at hand, which are read sooner than threads are started, each with a stack of its own
-WINDOW = 4  # files for each thread that are read side by side, before the next ones are begun
+WINDOW = 4  # files for each thread that are read and not yet taken; fewer where these may be more than `KEPT_BYTES`
 MOST_HEADER_BYTES = 1 << 16  # of an index: its .npy header
 
 Index = NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found of an index: the columns that no sample lacks, and bytes that a key takes."""
+
+    complete: frozenset[str]
+    key_bytes: int
 
 
 class Indexes(Sequence[Index]):
@@ -41,12 +50,12 @@ class Indexes(Sequence[Index]):
         self.store, self.shards, self.columns = store, shards, columns
         self._kept: dict[int, Index] = {}
         self._kept_bytes = 0
-        self._complete: dict[int, frozenset[str]] = {}  # of the shards that were looked at
-        self._alike: dict[frozenset[str], frozenset[str]] = {}  # shards mostly are: each set of names is kept once
+        self._looked: dict[int, Looked] = {}  # of the shards that were looked at
+        self._alike: dict[Looked, Looked] = {}  # shards mostly are: what is found alike is kept once
         self._lock = threading.Lock()
         for shard in shards:
             if not store.holds_index(shard):
-                raise ShardError(f"{self._name(shard)} is missing: {MEND}")
+                raise ShardError(f"{self._name(shard)} is missing: {LOST_INDEX}")
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -63,12 +72,8 @@ class Indexes(Sequence[Index]):
             if index is not None:
                 self._kept[shard] = index  # at the end: dicts keep their order
                 return index
-        index = self._read(self.shards[shard])
-        complete = self._complete.get(shard)
-        if complete is None:
-            complete = self._look_at(self.shards[shard], index)
+        index = self._verified(shard)
         with self._lock:
-            self._complete[shard] = self._alike.setdefault(complete, complete)
             if shard not in self._kept:
                 self._kept[shard] = index
                 self._kept_bytes += index.nbytes
@@ -80,53 +85,91 @@ class Indexes(Sequence[Index]):
         if not self._beside(len(self)):
             yield from map(self.__getitem__, range(len(self)))
             return
-        window = WINDOW * self.store.at_once
-        for first in range(0, len(self), window):
-            yield from self._side_by_side(range(first, min(first + window, len(self))))
+        yield from self._side_by_side(range(len(self)))
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether all are files of this machine, and so small that looking at them takes a fraction of a second."""
+        return not self.store.remote and sum(map(self._most_bytes, self.shards)) <= KEPT_BYTES
 
     def bring(self, shards: Iterable[int]) -> None:
-        """Have these at hand, those from afar fetched side by side."""
-        with self._lock:
-            absent = [shard for shard in shards if shard not in self._kept]
-        if self._beside(len(absent)):
-            deque(self._side_by_side(absent), maxlen=0)
+        """Have looked at these, those from afar fetched side by side."""
+        absent = [shard for shard in shards if shard not in self._looked]
+        if not absent:
+            return
+        with self.store.reader_waits():
+            if self._beside(len(absent)):
+                deque(self._side_by_side(absent), maxlen=0)
+            else:
+                deque(map(self.__getitem__, absent), maxlen=0)
 
     def complete(self, shard: int) -> frozenset[str]:
-        """The columns that all samples of a shard have."""
-        if shard not in self._complete:
-            self[shard]
-        return self._complete[shard]
+        """The columns that all samples of a shard have; its index is not kept for that."""
+        return self._look(shard).complete
+
+    def key_bytes(self, shard: int) -> int:
+        """Bytes that a key takes in the index of a shard."""
+        return self._look(shard).key_bytes
+
+    def _look(self, shard: int) -> Looked:
+        if shard not in self._looked:
+            self._verified(shard)
+        return self._looked[shard]
 
     def _beside(self, count: int) -> bool:
         """Whether so many are read side by side, rather than one after another."""
         return count > (1 if self.store.remote else FEW)
 
     def _side_by_side(self, shards: Sequence[int]) -> Iterator[Index]:
-        with ThreadPoolExecutor(self.store.at_once) as pool:
-            yield from pool.map(self.__getitem__, shards)
+        pool = ThreadPoolExecutor(self.store.at_once)
+        under_way: deque[tuple[int, Future[Index]]] = deque()
+        most_bytes = 0  # of those under way
+        try:
+            for shard in shards:
+                more = self._most_bytes(self.shards[shard])
+                while under_way and (len(under_way) >= WINDOW * self.store.at_once or most_bytes + more > KEPT_BYTES):
+                    done, future = under_way.popleft()
+                    yield future.result()
+                    most_bytes -= self._most_bytes(self.shards[done])
+                under_way.append((shard, pool.submit(self.__getitem__, shard)))
+                most_bytes += more
+            while under_way:
+                yield under_way.popleft()[1].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _most_bytes(self, shard: Shard) -> int:
+        return (NAME_BYTES + RECORD.itemsize * len(self.columns)) * shard.samples
+
+    def _verified(self, shard: int) -> Index:
+        index = self._read(self.shards[shard])
+        if shard not in self._looked:
+            looked = self._look_at(self.shards[shard], index)
+            with self._lock:
+                self._looked[shard] = self._alike.setdefault(looked, looked)
+        return index
 
     def _read(self, shard: Shard) -> Index:
-        widest = NAME_BYTES + RECORD.itemsize * len(self.columns)
-        raw = self.store.index(shard, MOST_HEADER_BYTES + widest * shard.samples)
+        raw = self.store.index(shard, MOST_HEADER_BYTES + self._most_bytes(shard))
         try:
             index = parse_index(raw)
         except ValueError as error:
-            raise ShardError(f"{self._name(shard)} is no index ({error}): {MEND}") from error
+            raise ShardError(f"{self._name(shard)} is no index ({error}): {LOST_INDEX}") from error
         if len(index) != shard.samples:
             told = f"lists {len(index)} samples, the manifest says {shard.samples}"
-            raise ShardError(f"{self._name(shard)} {told}: {MEND}")
+            raise ShardError(f"{self._name(shard)} {told}: {LOST_INDEX}")
         return index
 
-    def _look_at(self, shard: Shard, index: Index) -> frozenset[str]:
-        """The columns that no sample lacks. Raises `ShardError` where the index lies."""
+    def _look_at(self, shard: Shard, index: Index) -> Looked:
+        """What its entries say. Raises `ShardError` where the index lies."""
         listed = column_names(index)
         complete = []
         for column in (column for column in self.columns if column.name in listed):
             fault, missing = look_at(index[column.name], column, shard.bytes)
             if fault:
-                raise ShardError(f"{self._name(shard)}: column {column.name} has {fault}: {MEND}")
+                raise ShardError(f"{self._name(shard)}: column {column.name} has {fault}: {LOST_INDEX}")
             complete += [] if missing else [column.name]
-        return frozenset(complete)
+        return Looked(frozenset(complete), index.dtype["key"].itemsize)
 
     def _name(self, shard: Shard) -> str:
         return self.store.address(f"{shard.name}.index.npy")

@@ -34,11 +34,12 @@ def open_samples(
 
     A directory of tars without manifest is streamed; its manifest is in memory only and has the fact `streamed`.
     `renamed`: `occurrence64.npy=png`, the model's name of a column and the stored one; the manifest returned has both.
-    `maimed`: tars to train on may be missing or short, since what they lack will be skipped.
+    `maimed`: tars to train on may be missing or short, since what they lack will be skipped. Indexes at hand
+    (`Indexes.at_hand`) are looked at now, so that a damaged one is not told when a run has lasted for hours.
 
     Raises:
         UserError: nothing to read, or `renamed` says what cannot be.
-        ShardError: a file that is missing or damaged.
+        ShardError: a file that is missing, a tar of another length, or a damaged one of the indexes looked at.
     """
     directory = None if is_remote(place) else as_directory(place, "training")
     train: Samples
@@ -49,6 +50,9 @@ def open_samples(
         manifest = Manifest.load(place)
         train = ShardSet(place, "train", manifest, maimed=maimed)
         held_out = ShardSet(place, "valid", manifest) if "valid" in manifest.splits else train.again()
+        for indexes in (train.indexes, held_out.indexes):
+            if indexes.at_hand:
+                indexes.bring(range(len(indexes)))
     if not renamed:
         return manifest, train, held_out
     sources = parse_sources(renamed, manifest.columns)
@@ -87,7 +91,7 @@ def batches_of(
         order = planned_order(samples, seed, balance)
         if cache != "none":
             return Resident(samples, columns, order=order, device=device if cache == "device" else "cpu", **place)
-        return Batches(samples, columns, order=order, skip_damaged=skip_damaged, **place)
+        return Batches(samples, columns, order=order, skip_damaged=skip_damaged, look_ahead=True, **place)
     assert isinstance(samples, TarSet)
     if skip_damaged or balance:
         word = "--skip-damaged" if skip_damaged else "--balance"

@@ -171,10 +171,14 @@ class ShardSet:
         """Raise `UserError` where a sample of these shards lacks one of the columns."""
         self.indexes.bring(shards)
         for shard in shards:
-            for column in columns:
-                if column not in self.indexes.complete(shard):
-                    where = f"some samples of shard {self.shards[shard].name}"
-                    raise UserError(f"column {column!r} is missing in {where}: leave it out")
+            self.look_at(columns, shard)
+
+    def look_at(self, columns: Sequence[str], shard: int) -> None:
+        """Raise what `require` does of one shard, whose index is not kept for that."""
+        for column in columns:
+            if column not in self.indexes.complete(shard):
+                where = f"some samples of shard {self.shards[shard].name}, split {self.split!r} of {self.directory}"
+                raise UserError(f"column {column!r} is missing in {where}: leave it out")
 
     def entries(self, shards: NDArray[np.int64], rows: NDArray[np.int64], column: str) -> NDArray[np.void]:
         """Index entries of many samples: the member's name in the tar, its record's offset and crc32.
@@ -183,11 +187,11 @@ class ShardSet:
         """
         needed = np.unique(shards).tolist()
         self.require([column], needed)
-        indexes = {shard: self.indexes[shard] for shard in needed}
         suffix = b"." + column.encode()
-        widest = max((index.dtype["key"].itemsize for index in indexes.values()), default=0) + len(suffix)
+        widest = max(map(self.indexes.key_bytes, needed), default=0) + len(suffix)
         table = np.empty(len(shards), [("name", f"S{widest}"), ("offset", np.int64), ("crc32", np.uint32)])
-        for shard, index in indexes.items():
+        for shard in needed:
+            index = self.indexes[shard]  # one at a time: all of them may be more than memory holds
             chosen = np.flatnonzero(shards == shard)
             entries = index[column][rows[chosen]]
             table["name"][chosen] = np.char.add(index["key"][rows[chosen]], suffix)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from waterscape.data.manifest import Shard
 
 MEND = "copy the file again, or pack the set again"
+LOST_INDEX = f"none of its samples can be read, and none skipped: {MEND}"
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 1 << 30
 OPENING_ATTEMPTS = 5
@@ -67,6 +68,10 @@ class Store(ABC):
     def renew(self, shard: Shard) -> bool:
         """After a record failed: whether the tar was a copy that rotted, and has been dropped."""
 
+    def reader_waits(self) -> contextlib.AbstractContextManager[None]:
+        """While a reader waits for what may come from afar."""
+        return contextlib.nullcontext()
+
     def address(self, file: str) -> str:
         """A file as messages show it."""
         return f"{self.name}/{file}"
@@ -96,12 +101,12 @@ class Directory(Store):
             with open(path, "rb") as file:  # noqa: PTH123
                 raw = file.read(min(os.fstat(file.fileno()).st_size, most_bytes) + 1)
         except FileNotFoundError as error:
-            raise ShardError(f"{path} is missing: {MEND}") from error
+            raise ShardError(f"{path} is missing: {LOST_INDEX}") from error
         except OSError as error:
-            raise ShardError(f"{path} cannot be read ({error.strerror}): {MEND}") from error
+            raise ShardError(f"{path} cannot be read ({error.strerror}): {LOST_INDEX}") from error
         digest = hashlib.sha256(raw).hexdigest()
         if digest != shard.index_sha256:
-            raise ShardError(f"{path} is damaged or belongs to another shard (sha256 {digest[:12]}…): {MEND}")
+            raise ShardError(f"{path} is damaged or belongs to another shard (sha256 {digest[:12]}…): {LOST_INDEX}")
         return raw
 
     def tar_bytes(self, shard: Shard) -> int:
@@ -125,7 +130,7 @@ class Directory(Store):
 class Remote(Store):
     """A set behind a URL. Tars and indexes are files of the cache, named by their sha256; a tar is fetched whole.
 
-    `waited_seconds`: how long readers waited for tars.
+    `waited_seconds`: how long some reader waited for a tar or an index.
     """
 
     remote = True
@@ -142,7 +147,8 @@ class Remote(Store):
         self.waited_seconds, self.bytes = 0.0, 0
         self._spare: list[str] = []
         self._renewed: Counter[str] = Counter()
-        self._waiting: float | None = None
+        self._readers_waiting = 0
+        self._began = self._told = 0.0  # when the first of them began to wait, and when that was last told
         self._lock = threading.Lock()
 
     def manifest(self) -> bytes:
@@ -160,8 +166,12 @@ class Remote(Store):
         name = f"{shard.index_sha256}.npy"
         path = self.indexes.directory / name
         wanted = Wanted(join(self.url, f"{shard.name}.index.npy"), most_bytes, sha256=shard.index_sha256)
+
+        def fetch_it(file: BinaryIO) -> None:
+            fetch(wanted, file, self.halt, advance=self._advance)
+
         while True:
-            self.indexes.bring(name, most_bytes, lambda file: fetch(wanted, file, self.halt), self.halt)
+            self.indexes.bring(name, most_bytes, fetch_it, self.halt, waiting=lambda _: self._tell())
             with contextlib.suppress(FileNotFoundError):
                 raw = path.read_bytes()
                 if hashlib.sha256(raw).hexdigest() == shard.index_sha256:
@@ -175,7 +185,7 @@ class Remote(Store):
         name = tar_name(shard)
         descriptor = self.tars.pin(name, shard.bytes)
         if descriptor is None:
-            with self._reader_waits():
+            with self.reader_waits():
                 while descriptor is None:
                     self._bring(shard, make_room)
                     descriptor = self.tars.pin(name, shard.bytes)
@@ -237,23 +247,28 @@ class Remote(Store):
         self._tell()
 
     @contextlib.contextmanager
-    def _reader_waits(self) -> Iterator[None]:
-        began = time.monotonic()
-        self._waiting = self._waiting or began
+    def reader_waits(self) -> Iterator[None]:
+        """Tell it now and then, and count the seconds once, however many wait."""
+        with self._lock:
+            if not self._readers_waiting:
+                self._began = self._told = time.monotonic()
+            self._readers_waiting += 1
         try:
             yield
         finally:
-            self.waited_seconds += time.monotonic() - began
-            self._waiting = None
+            with self._lock:
+                self._readers_waiting -= 1
+                if not self._readers_waiting:
+                    self.waited_seconds += time.monotonic() - self._began
 
     def _tell(self) -> None:
         """A line every few seconds while a reader waits; of the processes of a node, the first one's."""
-        if self._waiting is None or os.environ.get("LOCAL_RANK", "0") != "0":
+        if not self._readers_waiting or os.environ.get("LOCAL_RANK", "0") != "0":
             return
         with self._lock:
             now = time.monotonic()
-            if self._waiting is not None and now - self._waiting >= LINE_SECONDS:
-                self._waiting = now
+            if self._readers_waiting and now - self._told >= LINE_SECONDS:
+                self._told = now
                 print(f"waiting for {self.name}: {self.bytes / 1e6:.0f} MB fetched by this process", file=sys.stderr)
 
 

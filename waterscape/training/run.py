@@ -105,7 +105,7 @@ class Run:
     """What all learning rates are multiplied with whenever the run goes back."""
     skip_damaged: int = _free(0)
     """So many damaged training samples may be replaced by whole ones; with one more the run ends. 0: the first ends it.
-    Held-out samples are never skipped."""
+    Held-out samples are never skipped, nor those of a shard whose index is damaged."""
     record_draws: bool = _free(False)
     """Write a hash of each sample's random draws into the ledger, for proofs that runs are the same."""
     stall_seconds: float = _free(600.0)
