@@ -14,7 +14,8 @@ from waterscape import models
 from waterscape.comparison import Candidate, Cell, Comparison, check_starts, choose, differences, settings_to_try
 from waterscape.comparison.cells import cell, goes_on, images_owed
 from waterscape.comparison.speeds import measure_speeds, parts_of
-from waterscape.comparison.wanted import changed, conditions
+from waterscape.comparison.wanted import changed, conditions, prepare
+from waterscape.data.shard import ShardError
 from waterscape.errors import UserError
 from waterscape.metrics.card import Card
 from waterscape.pages.comparison import better, table
@@ -31,6 +32,15 @@ def test_both_presets_are_tried_with_the_same_settings_and_first_as_they_stand()
     for name, values in models.search_space("water_vae").items():
         for turn in (tried[1:5], tried[5:9]):
             assert {settings[name] for settings in turn} == set(values), "a value comes twice before all came once"
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_damaged_index_is_told_before_anything_is_compared(tmp_path, split):
+    write_tiles(tmp_path / "tiles", held_out=("valid", "test"))
+    index = sorted((tmp_path / "tiles").glob(f"*-{split}-*.index.npy"))[-1]
+    index.write_bytes(index.read_bytes()[:-7])
+    with pytest.raises(ShardError, match=rf"{index.name} is damaged"):
+        prepare(Comparison("water_vae", data=tmp_path / "tiles", out=tmp_path / "out"))
 
 
 def test_the_best_mean_rank_is_chosen():

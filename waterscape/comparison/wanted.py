@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +124,9 @@ def prepare(wanted: Comparison) -> tuple[Comparison, Processes]:
         place.mkdir(parents=True, exist_ok=True)
     processes = Processes(None, "float32", wanted.place)
     provide(wanted.data, processes)
-    sets = [ShardSet(wanted.data, split) for split in ("train", TRIAL_SPLIT, SPLIT)]  # unreadable ones are told now
+    sets = [ShardSet(wanted.data, split) for split in ("train", TRIAL_SPLIT, SPLIT)]
+    for one in sets:
+        deque(one.indexes, maxlen=0)  # a damaged one is told now, not after hours
     tars = "".join(shard.sha256 for shard in sets[0].manifest.shards)  # the manifest tells versions and names besides
     data = {"tars_sha256": hashlib.sha256(tars.encode()).hexdigest()}
     others = changed(wanted, data)
