@@ -7,13 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from waterscape.data import hashed_file
 from waterscape.data.hashed_file import BUFFER, HashedFile
+from waterscape.durable import start_sync
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 5 * BUFFER + 77, dtype=np.uint8).tobytes()
 
 
 @pytest.mark.parametrize("piece", [1000, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER + 5, len(CONTENT)])
-def test_bytes_and_sum_are_those_appended(tmp_path, piece):
+def test_bytes_and_sum_are_those_appended_and_the_disk_is_set_to_work(tmp_path, piece, monkeypatch):
+    started = []
+
+    def start(descriptor):
+        started.append((tmp_path / "x").stat().st_size)
+        start_sync(descriptor)
+
+    monkeypatch.setattr(hashed_file, "AT_ONCE", 2 * BUFFER)
+    monkeypatch.setattr(hashed_file, "start_sync", start)
     file = HashedFile(tmp_path / "x")
     for start in range(0, len(CONTENT), piece):
         mine = bytearray(CONTENT[start : start + piece])
@@ -22,6 +32,7 @@ def test_bytes_and_sum_are_those_appended(tmp_path, piece):
     assert file.finish() == hashlib.sha256(CONTENT).hexdigest()
     assert file.bytes == len(CONTENT)
     assert (tmp_path / "x").read_bytes() == CONTENT
+    assert started == [2 * BUFFER, 4 * BUFFER]
 
 
 def test_an_empty_file(tmp_path):
