@@ -134,6 +134,23 @@ def test_no_more_is_looked_at_together_than_a_step_has(scenes, tmp_path, batch, 
     assert {name: pytest.approx(value, abs=1e-4) for name, value in figures.items()} == alone
 
 
+def test_a_process_makes_no_more_together_than_its_share_of_a_step(scenes, tmp_path):
+    """And the discriminator judges a whole step's, as its normalisation has it: the figures stay."""
+    taught, seen = learner(scenes, tmp_path), {"generator": set(), "discriminator": set()}
+    watch = CollapseWatch(taught.recipe, ShardSet(scenes, "train"), tmp_path, 0, steers=False)
+    alone = watch.figures(taught)
+    taught.processes.world = 3  # of 8 images a step the first has 3
+    with taught.shown() as networks:
+        networks["generator"].register_forward_hook(lambda _, taken, __: seen["generator"].add(len(taken[0])))
+    hook = taught.networks["discriminator"]
+    hook.register_forward_hook(lambda _, taken, __: seen["discriminator"].add(len(taken[0])))
+    figures = watch.figures(taught)
+    assert max(seen["discriminator"]) == 7  # 42 in pieces of 8 at most
+    assert figures[ACCURACY] == alone[ACCURACY]
+    assert {name: pytest.approx(value, abs=1e-4) for name, value in figures.items()} == alone
+    assert max(seen["generator"] - {7}) == 3
+
+
 def test_it_applies_to_gans_alone():
     applies = {name for name in models.names() if CollapseWatch.applies(models.presets(name)["reference"])}
     assert applies == {"landscape_gan", "ship_gan", "water_gan"}

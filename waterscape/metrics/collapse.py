@@ -109,7 +109,7 @@ class CollapseWatch:
         classes = self.recipe.sample_classes()
         kinds = torch.arange(SAMPLES, device=device) % max(1, len(classes))
         with learner.shown() as networks:
-            some = min(at_once(learner.run), AT_ONCE)
+            some = min(share_at_once(learner), AT_ONCE)
             made = sample(self.recipe, networks, kinds, self.seed, dtype=dtype, at_once=some)
             found |= spread(made.nan_to_num())  # numbers may overflow in a run that goes wrong
             effects = self._effects(networks, kinds[:EXCHANGED], dtype, some)
@@ -123,7 +123,12 @@ class CollapseWatch:
         return spread(entry.numbers(self._stored[entry.column], torch.float32))
 
     def _accuracy(self, learner: Learner) -> dict[str, float]:
-        """The discriminator's, where its phase tells it, on training samples; running statistics stay as they were."""
+        """The discriminator's, where its phase tells it, on training samples; running statistics stay as they were.
+
+        A phase may normalise over the images that it is given, as a step does over those of all processes: so many are
+        given here, whatever the number of processes, and the figure does not depend on it. Nothing is kept of them for
+        gradients, which take most of a step's memory.
+        """
         assert self._phase is not None
         stored, total = self._stored, len(next(iter(self._stored.values())))
         buffers = [buffer for network in learner.networks.values() for buffer in network.buffers()]
@@ -146,7 +151,7 @@ class CollapseWatch:
         one, other = self.recipe.draw_latent(Draw(self.seed, numbers, dtype)).chunk(2)
 
         def generate(latent: Tensor) -> Tensor:
-            parts = zip(torch.split(latent, some), torch.split(kinds, some), strict=True)
+            parts = zip(latent.split(some), kinds.split(some), strict=True)  # type: ignore[no-untyped-call]
             return torch.cat([self.recipe.generate(networks, part, kind) for part, kind in parts])
 
         return total_effects(generate, one, other, GROUPS)
@@ -183,8 +188,13 @@ class CollapseWatch:
 
 
 def at_once(run: Run) -> int:
-    """Pictures that are computed together: no more than in a step of the run, for which memory suffices."""
+    """Pictures that the discriminator judges together: those of a step of all processes, or of a micro-batch."""
     return min(run.micro_batch or run.batch, SAMPLES)
+
+
+def share_at_once(learner: Learner) -> int:
+    """Pictures that are made together: no more than one process has of a step, for which memory suffices."""
+    return min(at_once(learner.run), -(-learner.run.batch // learner.processes.world))
 
 
 def discriminating(recipe: Recipe) -> Phase | None:
