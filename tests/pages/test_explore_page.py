@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -305,6 +306,24 @@ def test_a_slow_map_service_holds_up_nothing_else(monkeypatch):
         finally:
             service.asked.let_go.set()
         assert "© Yandex" in slow.result().raise_for_status().json()["whose"]
+
+
+def test_a_click_that_hangs_leaves_the_next_one_its_time(monkeypatch):
+    monkeypatch.setattr("waterscape.sources.satellite.choosing.MOST_WAITED_SECONDS", 1.0)
+    with serve_yandex() as service, Ground("yandex") as ground:
+        monkeypatch.setenv("YANDEX_STATIC_URL", service.url)
+        monkeypatch.setenv("YANDEX_APIKEY", service.key)
+        asked, service.asked = service.asked, Held()
+        client = in_thread(routes(Studio([encoder()], None, ground)), MOST_BYTES).opened()
+        there = {"latitude": 58.45, "longitude": 30.5}
+        began = time.monotonic()
+        try:
+            assert "no answer within" in client.post("/api/landscape/0/place", json=there).json()["error"]
+            assert time.monotonic() - began < 20
+        finally:
+            service.asked.let_go.set()
+        service.asked = asked
+        client.post("/api/landscape/0/place", json=there).raise_for_status()
 
 
 def test_views_are_drawn_one_by_one_and_none_that_nobody_waits_for(tmp_path, monkeypatch):

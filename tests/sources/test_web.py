@@ -39,6 +39,34 @@ def test_what_may_go_better_is_asked_for_again(server, faults):
 
 
 @pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (hang(20), "no answer within"),
+        (status(429, **{"Retry-After": "100"}), "the server answers 429"),
+        (status(500), "attempts, the last: "),
+    ],
+    ids=["hangs", "rests", "fails"],
+)
+def test_all_attempts_and_pauses_have_one_deadline(server, fault, words):
+    server.faults["/a.bin"] += [fault] * 20
+    hurried = replace(QUICK, attempts=1000, silent_seconds=60, total_seconds=1)
+    began = time.monotonic()
+    with Web(hurried) as web, pytest.raises(WebError, match=words) as error:
+        web.get(f"{server.url}/a.bin")
+    assert not error.value.final
+    assert time.monotonic() - began < 8
+
+
+def test_a_host_that_rests_beyond_the_deadline_is_not_asked_and_not_waited_for(server):
+    server.faults["/a.bin"].append(status(429, **{"Retry-After": "100"}))
+    with Web(replace(QUICK, total_seconds=1)) as web:
+        for words in ("the server answers 429", "the server wants no request for"):
+            with pytest.raises(WebError, match=words):
+                web.get(f"{server.url}/a.bin")
+    assert server.gets()["/a.bin"] == 1
+
+
+@pytest.mark.parametrize(
     ("fault", "words", "asked"),
     [
         (status(500), "3 attempts, the last: the server answers 500 (sorry)", 3),

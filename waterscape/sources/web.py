@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -54,6 +55,8 @@ class Limits:
     """Without a byte, before an attempt counts as failed."""
     least_bytes_per_second: float = 1000.0
     """Of an answer that has begun, before an attempt counts as failed; a silence within the bounds is forgiven once."""
+    total_seconds: float = math.inf
+    """For one request, with all attempts and pauses; one whose host wants to rest beyond them fails at once."""
     most_bytes: int = 64 << 20
     """Of an answer; a longer one is refused, before it is read where the server announces its length."""
 
@@ -90,6 +93,10 @@ class _AgainError(Exception):
     """An attempt that failed, though the next one may succeed."""
 
 
+class _LateError(Exception):
+    """There is no time left for another attempt."""
+
+
 class _NeverError(Exception):
     """An attempt that failed as every other one would."""
 
@@ -103,7 +110,8 @@ class _Host:
     next_turn: float = 0.0
     """By `time.monotonic`."""
 
-    def wait_for_turn(self, per_second: float, closed: threading.Event) -> None:
+    def wait_for_turn(self, per_second: float, closed: threading.Event, deadline: float) -> None:
+        """Wait until it may be asked. Raises `_LateError` where that is after `deadline`, by `time.monotonic`."""
         while not closed.is_set():
             with self.lock:
                 now = time.monotonic()
@@ -111,6 +119,8 @@ class _Host:
                     self.next_turn = now + 1 / per_second
                     return
                 pause = self.next_turn - now
+            if now + pause > deadline:
+                raise _LateError(f"the server wants no request for {pause:.0f} s")
             closed.wait(pause)
 
     def rest(self, seconds: float) -> None:
@@ -127,9 +137,7 @@ class Web:
 
         self._may_answer = may_answer
         self.limits = limits or Limits()
-        seconds = self.limits.silent_seconds
         self._client = httpx.Client(
-            timeout=httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS), pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=self.limits.at_once),
             follow_redirects=False,
         )
@@ -161,49 +169,67 @@ class Web:
         headers["Accept-Encoding"] = "identity"
         with self._lock:
             host = self._hosts[urlsplit(url).netloc]
-        tried, answer = 0, None
+        tried, answer, deadline = 0, None, time.monotonic() + limits.total_seconds
+
+        def may_be_better(error: Exception) -> bool:
+            in_time = max(host.next_turn, time.monotonic()) < deadline
+            return isinstance(error, _AgainError) and in_time and not self._closed.is_set()
+
         try:
-            for attempt in tries(limits, lambda error: isinstance(error, _AgainError) and not self._closed.is_set()):
+            for attempt in tries(limits, may_be_better):
                 with attempt:
                     tried = attempt.num
                     with host.places:
-                        answer = self._attempt(host, method, url, headers, content)
-        except (_AgainError, _NeverError, RedirectError) as error:
+                        answer = self._attempt(host, method, url, headers, content, deadline)
+        except (_AgainError, _LateError, _NeverError, RedirectError) as error:
             reason = _without_secrets(" ".join(str(error).split()), headers, url)[:SHOWN]
             attempts = f"{tried} attempts, the last: " if tried > 1 else ""
             failure = WebError(f"{redact(url)}: {attempts}{reason}")
-            failure.final = not isinstance(error, _AgainError)
+            failure.final = not isinstance(error, _AgainError | _LateError)
             raise failure from None
         assert answer is not None
         return answer
 
     def _attempt(
-        self, host: _Host, method: str, url: str, headers: Mapping[str, str], content: bytes | str | None
+        self,
+        host: _Host,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | str | None,
+        deadline: float,
     ) -> Answer:
-        """One attempt, redirects on the same host included. Raises `_AgainError`, `_NeverError`, `RedirectError`."""
+        """One attempt, redirects on the same host included.
+
+        Raises `_AgainError`, `_LateError`, `_NeverError`, `RedirectError`.
+        """
         import httpx
 
         for _ in range(MOST_REDIRECTS + 1):
-            host.wait_for_turn(self.limits.per_second, self._closed)
+            host.wait_for_turn(self.limits.per_second, self._closed, deadline)
             if self._closed.is_set():
                 raise _AgainError("it was given up")
+            seconds = max(min(self.limits.silent_seconds, deadline - time.monotonic()), 0.001)
+            timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS), pool=None)
             try:
-                with self._client.stream(method, url, headers=dict(headers), content=content) as response:
+                with self._client.stream(
+                    method, url, headers=dict(headers), content=content, timeout=timeout
+                ) as response:
                     peer = response.extensions["network_stream"].get_extra_info("server_addr")
                     if peer and not self._may_answer(str(peer[0])):
                         raise _NeverError(f"{peer[0]} answers, which is no address for that")
                     if response.status_code not in REDIRECTS:
-                        return self._judged(host, self._read(response))
+                        return self._judged(host, self._read(response, deadline))
                     url = redirected(url, response.headers.get("location", ""))
             except httpx.TimeoutException as error:
-                raise _AgainError(f"no answer within {self.limits.silent_seconds:g} s") from error
+                raise _AgainError(f"no answer within {seconds:.3g} s") from error
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise _NeverError(f"this is no address of the web ({error})") from error
             except (httpx.HTTPError, httpx.StreamError, RuntimeError) as error:  # RuntimeError: closed meanwhile
                 raise _AgainError(f"{type(error).__name__}: {error}") from error
         raise _NeverError(f"more than {MOST_REDIRECTS} redirects")
 
-    def _read(self, response: httpx.Response) -> Answer:
+    def _read(self, response: httpx.Response, deadline: float) -> Answer:
         """All bytes of an answer, no more than may be. That none are missing is h11's care, which counts them.
 
         They are taken as they come: a few of a compressed answer may stand for any number.
@@ -220,8 +246,9 @@ class Web:
                 if len(content) > most:
                     break
                 patience = self.limits.silent_seconds + len(content) / self.limits.least_bytes_per_second
+                patience = min(patience, deadline - began)
                 if time.monotonic() - began > patience:
-                    raise _AgainError(f"only {len(content)} bytes came within {patience:.0f} s")
+                    raise _AgainError(f"only {len(content)} bytes came within {max(patience, 0.0):.0f} s")
             else:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, bytes(content))

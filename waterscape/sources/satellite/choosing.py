@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 YANDEX, EARTH_ENGINE = SERVICES = ("yandex", "earthengine")
 MOST_AT_ONCE_ELSEWHERE = 16
-FEW_ATTEMPTS, MOST_SILENT_SECONDS = 3, 50.0
-"""At a tile that somebody waits for; without a byte, before an attempt counts as failed."""
+FEW_ATTEMPTS, MOST_WAITED_SECONDS = 3, 50.0
+"""At a tile that somebody waits for, and for all of them together: whoever comes next waits as long."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def source_at_scale(
         zoom = round(math.log2(across / metres_per_pixel))
         source = source_of(word, Choices(size=size, zoom=min(max(zoom, 0), MOST_ZOOM)))
     if waited_for and isinstance(source, EarthEngine | Yandex):
-        silent = min(source.limits.silent_seconds, MOST_SILENT_SECONDS)
-        source.limits = dataclasses.replace(source.limits, attempts=FEW_ATTEMPTS, silent_seconds=silent)
+        source.limits = dataclasses.replace(source.limits, attempts=FEW_ATTEMPTS, total_seconds=MOST_WAITED_SECONDS)
     return source
 
 

@@ -6,7 +6,7 @@ import { $, Newest, checked, chooser, files, show, told } from "./parts.js";
 import { ask, hand, send } from "./server.js";
 
 const AGAIN = 1000; // milliseconds between looks whether the set's places are known
-const MAP_SERVICE = 180; // seconds that a map service may take, which is asked three times
+const MAP_SERVICE = 180; // seconds for a map service, which has 50, and for what was clicked before: one place is asked for at a time
 
 export class Landscapes {
   #numbers = null;
