@@ -13,9 +13,10 @@ from programs import finish, run, start
 
 from waterscape import models
 from waterscape.errors import UserError
-from waterscape.profiling import ways
+from waterscape.profiling import measuring, ways
 from waterscape.profiling.anatomy import Anatomy, Seconds, hearing, part_of
 from waterscape.profiling.roofline import Counting, Rates, Work, measure_rates
+from waterscape.profiling.stepper import Stepper
 from waterscape.profiling.trace import device_busy
 from waterscape.training.pulse import pulse
 
@@ -144,11 +145,29 @@ def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
         (["nothing"], "there is no model 'nothing'"),
         ([], "say what to profile"),
         (["water_vae", "--data", "/nowhere"], "nowhere"),
+        (["all", "--data", "/nowhere"], "cannot read the set: .*nowhere"),
     ],
 )
 def test_mistakes_are_told(words, told):
     with pytest.raises((UserError, OSError), match=told):
         run("profile", *words)
+
+
+@pytest.mark.long
+def test_no_round_is_begun_after_the_time_that_was_given(tmp_path, monkeypatch):
+    class Slowing(Stepper):
+        taken = 0
+
+        def step(self):
+            self.taken += 1
+            time.sleep(0.25 * (self.taken > measuring.WARM))
+            return super().step()
+
+    monkeypatch.setattr(measuring, "Stepper", Slowing)
+    run("profile", "water_vae", "--steps", 40, "--seconds", 0.6, "--batch", 4, "--threads", 1, "--out", tmp_path)
+    found = json.loads((tmp_path / "profile.json").read_text())
+    assert 1 <= found["steps"] <= 3
+    assert found["images_per_second"] < 4 / 0.25
 
 
 @pytest.mark.long
@@ -161,6 +180,59 @@ def test_two_processes_tell_how_long_they_wait_for_one_another(tmp_path):
     with gzip.open(out / "trace.json.gz", "rt") as file:
         assert any("all_reduce" in event.get("name", "") for event in json.load(file)["traceEvents"])
     assert told.count("# A step of water_vae:recommended") == 1  # the first one speaks
+
+
+TWO_NODES = """
+import os, platform, sys
+from pathlib import Path
+rank = os.environ["RANK"]
+os.environ["LOCAL_RANK"] = "0"
+platform.node = lambda: f"node{rank}"
+from waterscape import models
+from waterscape.profiling.measuring import made_data
+from waterscape.training.processes import Processes
+from waterscape.training.run import Run
+out = Path(sys.argv[1])
+processes = Processes(2, "float32", out)
+made_data(models.presets("water_vae")["reference"], Run(out=out, batch=4), out / rank, processes)
+processes.close()
+"""
+
+ONE_WITHOUT_MEMORY = """
+import os
+from waterscape import models
+from waterscape.__main__ import main
+from waterscape.data import resident
+models.names = lambda: ("pixel_cnn", "water_vae")
+if os.environ["RANK"] == "1":
+    resident.KEPT_FREE = 1.0
+main()
+"""
+
+
+def script(path, text):
+    path.write_text(text)
+    return {"program": [path]}
+
+
+@pytest.mark.long
+def test_each_node_has_the_same_synthetic_set(tmp_path):
+    finish(start(2, tmp_path, **script(tmp_path / "two_nodes.py", TWO_NODES)))
+    one, other = (sorted((tmp_path / rank / "made").rglob("*")) for rank in "01")
+    assert [path.name for path in one] == [path.name for path in other]
+    assert sum(path.suffix == ".tar" for path in one) > 1
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, other, strict=True) if a.is_file())
+
+
+@pytest.mark.long
+def test_what_one_process_cannot_do_is_told_by_all(tmp_path):
+    words = ["profile", "all", "--cache", "host", "--steps", 1, "--batch", 2, "--out", tmp_path / "profiles"]
+    process = start(2, *words, **script(tmp_path / "one_without_memory.py", ONE_WITHOUT_MEMORY))
+    told = process.communicate(timeout=240)[0]
+    assert process.returncode != 0
+    for model in ("pixel_cnn", "water_vae"):
+        assert f"{model}:recommended: cannot read the samples: another process could not" in told
+    assert "no model could be measured" in told
 
 
 @pytest.mark.long

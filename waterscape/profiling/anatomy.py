@@ -89,6 +89,10 @@ class Anatomy:
         self._now[self._part] = Seconds(*(h + n - s for h, n, s in zip(held, now, self._since, strict=True)))
         self._part, self._since = part_of(mark), now
 
+    def begin_step(self) -> None:
+        """What was done since the last step counts for none."""
+        self._part, self._since = "other", self._clock()
+
     def end_step(self) -> None:
         """What comes next is the next step's."""
         self("")

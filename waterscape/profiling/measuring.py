@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,12 +40,13 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> str:
-    """A synthetic set with the columns that a recipe reads, made by the first process."""
-    place = Path(processes.broadcast(str(scratch / "made")))
-    if processes.first:
+    """A synthetic set with the columns that a recipe reads, the same one on each node: its first process makes it."""
+    place, node = scratch / "made", platform.node()
+    if processes.first_of_node:
         write_made_set(place, recipe.inputs().values(), max(MADE, 2 * run.batch))
-    processes.wait()
-    return str(place)
+    places = processes.gather((node, str(place) if processes.first_of_node else ""))
+    of_nodes: dict[str, str] = {name: path for name, path in places if path}
+    return of_nodes[node]
 
 
 def rates_of(run: Run, processes: Processes) -> Rates:
@@ -65,21 +67,22 @@ def measure(
 ) -> dict[str, Any]:
     """The anatomy over so many steps, the work of one step and its least time; a trace of a few goes into `trace`.
 
-    Steps are whole rounds of the phases that come once in several; after `seconds` no further round is begun.
+    Steps are whole rounds of the phases that come once in several; after `seconds` of them no further one is begun.
     """
     period = math.lcm(*(phase.every for phase in recipe.phases()))
     with Stepper(recipe, run, processes, scratch / "run") as stepper:
         for _ in range(WARM):
-            began = time.perf_counter()
             stepper.step()
-            took = time.perf_counter() - began
-        rounds = min(math.ceil(steps / period), max(1, int(seconds / (took * period))))
-        steps = period * processes.broadcast(rounds)  # each takes as many, or they would wait for one another
         anatomy = Anatomy(processes.device)
-        with hearing(anatomy):
-            for _ in range(steps):
-                stepper.step()
-                anatomy.end_step()
+        until = time.perf_counter() + seconds
+        for _ in range(math.ceil(steps / period)):
+            anatomy.begin_step()
+            with hearing(anatomy):
+                for _ in range(period):
+                    stepper.step()
+                    anatomy.end_step()
+            if not processes.broadcast(time.perf_counter() < until):  # each takes as many, or they would wait for ever
+                break
         counting = Counting(rates)
         with hearing(counting.tell), counting:
             for _ in range(period):
@@ -91,7 +94,7 @@ def measure(
     parts = parts_of(anatomy.usual(period), work, alone=alone)
     return {
         "what": f"batch of {run.batch} on {circumstances(processes)}, {run.precision}",
-        "steps": steps,
+        "steps": len(anatomy.steps),
         "images_per_second": run.batch / sum(part.wall for part in parts),
         "parts": parts,
         "rates": {"gigaflops": rates.flops / 1e9, "gigabytes_a_second": max(rates.bytes_a_second) / 1e9},

@@ -16,6 +16,8 @@ from typing import Any
 
 from waterscape import models
 from waterscape.cluster.ranks import join_tasks
+from waterscape.data.opening import open_samples
+from waterscape.data.shard import ShardError
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.options import parse_some
@@ -43,7 +45,7 @@ class Profile:
     steps: int = 20
     """How many steps are measured, in whole rounds of the phases that come once in several steps."""
     seconds: float = 20.0
-    """After so many no further round of steps is begun; one is measured in any case."""
+    """After so many of measuring no further round of steps is begun; one is measured in any case."""
     ways: bool = False
     """Measure each way to a faster step too, with and without it."""
     threads: int | None = None
@@ -65,7 +67,7 @@ def profile(model: str, preset: str, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         recipe, run = read_options(model, preset, ["--out", str(scratch / "run"), *words])
-        processes = _begin(run, scratch)
+        processes = _begin(wanted, run, scratch)
         if wanted.ways and processes.world > 1:
             raise UserError("--ways are measured in one process: start it without a launcher")
         with threads(wanted.threads):
@@ -94,14 +96,16 @@ def profile_all(arguments: Sequence[str]) -> int:
         for model in models.names():
             scratch = Path(directory) / model
             recipe, run = read_options(model, models.DEFAULT_PRESET, ["--out", str(scratch / "run"), *words])
-            processes = processes or _begin(run, Path(directory))
+            processes = processes or _begin(wanted, run, Path(directory))
             rates = rates or rates_of(run, processes)
             title, place = f"{model}:{models.DEFAULT_PRESET}", out / f"{model}-{models.DEFAULT_PRESET}"
             try:
                 if recipe.wants():
                     raise UserError(f"wants {recipe.wants()}")
                 found[model] = _profile(title, recipe, run, wanted, processes, rates, scratch, place)[0]
-            except UserError as reason:  # the same one on all processes: of the model, or of the set's columns
+            except ShardError:  # in the midst of steps, perhaps of this process alone
+                raise
+            except UserError as reason:  # on all processes: of the model, of the set's columns, or of memory
                 left_out[model] = str(reason)
             if processes.first:
                 how = f"batch of {run.batch} on {circumstances(processes)}, {run.precision}"
@@ -115,13 +119,19 @@ def profile_all(arguments: Sequence[str]) -> int:
         if processes is not None:
             processes.wait()
             processes.close()
+    if not found:
+        raise UserError(f"{out / 'profiles.md'}: no model could be measured; it says of each why")
     return 0
 
 
-def _begin(run: Run, scratch: Path) -> Processes:
+def _begin(wanted: Profile, run: Run, scratch: Path) -> Processes:
     run.check()
     join_tasks(run.processes)
-    return Processes(run.processes, run.precision, scratch)
+    processes = Processes(run.processes, run.precision, scratch)
+    if wanted.data is not None:
+        with processes.together("cannot read the set"):
+            open_samples(wanted.data, run.columns)
+    return processes
 
 
 def _profile(

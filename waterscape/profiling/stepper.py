@@ -39,14 +39,16 @@ class Stepper:
     ) -> None:
         place.mkdir(parents=True, exist_ok=True)
         self.run = dataclasses.replace(run, out=place, images=ENDLESS, tensorboard=False)
-        manifest, samples, _ = open_samples(run.data, run.columns)
-        check_inputs(recipe, manifest)
+        with processes.together("cannot read the set"):
+            manifest, samples, _ = open_samples(run.data, run.columns)
+            check_inputs(recipe, manifest)
         self.learner = Learner(recipe, self.run, networks_of(recipe, self.run), processes, len(samples))
         if alter:
             alter(self.learner)
         self.records = Records(self.learner, "profile", quiet=True)
         self.council = Council(self.records, Request())
-        self.stream = stream_of(self.learner, samples)
+        with processes.together("cannot read the samples"):
+            self.stream = stream_of(self.learner, samples)
 
     def step(self) -> Mapping[str, torch.Tensor]:
         """One step, with all that the engine does in each; returns the losses."""

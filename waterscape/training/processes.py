@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Processes:
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes
         self.first = self.rank == 0
+        self.first_of_node: bool = self.accelerator.is_local_main_process
         self.device: torch.device = self.accelerator.device
         self.tensorboard = tensorboard
         if self.device.type == "cpu":
@@ -94,6 +96,16 @@ class Processes:
         count = self.sum(torch.tensor(float(bool(problem)), device=self.device))
         if count > 0:
             raise UserError(f"{what}: {problem or 'another process could not'}")
+
+    @contextlib.contextmanager
+    def together(self, what: str) -> Iterator[None]:
+        """Raise `UserError` on every process where one of them fails in the block, in which none waits for others."""
+        problem = ""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            problem = str(error)
+        self.agree(problem, what)
 
     def wait(self) -> None:
         """Until all processes are here."""
