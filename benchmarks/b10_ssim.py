@@ -1,6 +1,6 @@
 """B10: 1 − SSIM as the enlarger descends it, forward and backward, against pytorch-msssim and kornia.
 
-Ours: `nn.losses.structural_dissimilarity`, which lays its window on by matrix products. Peers: pytorch-msssim's `ssim`,
+Ours: `nn.losses.structural_dissimilarity`, which lays its window on by matrix products. Peers: pytorch-msssim's `SSIM`,
 and kornia's `ssim_loss` without padding, in an environment of its own, both by convolutions; the three losses are
 compared first. Sixteen pairs of synthetic tiles of 64×64 and of 256×256 pixels, one thread of torch; pairs a second,
 taken in turn.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_msssim import ssim
+from pytorch_msssim import SSIM
 from torch import Tensor
 
 from benchmarks.b06_writing import SCRATCH, make_samples
@@ -39,6 +39,7 @@ from waterscape.training.run import Run
 BATCH = 16
 TURNS = {64: 40, 256: 2}  # side in pixels → times in a turn
 STEP_BATCH, STEP_SIDE, STEPS = 8, 128, 4
+LIBRARY = SSIM(data_range=1.0, channel=1)  # its window is made once, as ours is
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -83,7 +84,7 @@ def ours(made: Tensor, true: Tensor) -> Tensor:
 
 def plain(made: Tensor, true: Tensor) -> Tensor:
     """The library's."""
-    likeness: Tensor = ssim(made, true, data_range=1.0)
+    likeness: Tensor = LIBRARY(made, true)
     return 1 - likeness
 
 

@@ -61,11 +61,13 @@ def until_answered(here: Path) -> float:
     program = [sys.executable, str(ROOT / "tools/review_photos.py"), "photos.db", "--port", "0"]
     with subprocess.Popen(program, cwd=here, stdout=subprocess.PIPE, text=True) as page:
         assert page.stdout is not None
-        link = next(found[0] for line in page.stdout if (found := LINK.search(line)))
-        with httpx.Client(follow_redirects=True) as browser:
-            browser.get(link).raise_for_status()
-            answer = browser.get(f"{link.partition('/?')[0]}/api/photos").raise_for_status()
-        taken = time.perf_counter() - began
-        page.kill()
+        try:
+            link = next(found[0] for line in page.stdout if (found := LINK.search(line)))
+            with httpx.Client(follow_redirects=True) as browser:
+                browser.get(link).raise_for_status()
+                answer = browser.get(f"{link.partition('/?')[0]}/api/photos").raise_for_status()
+            taken = time.perf_counter() - began
+        finally:
+            page.kill()  # or the end of the block waits for ever
     assert len(answer.json()["keys"]) > 0
     return taken
