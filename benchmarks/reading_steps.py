@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.b01_reading import BATCH, IMAGES, TILES
-from benchmarks.tiles import COLUMNS, IntoRows, Limit, Ours, write_shards
+from benchmarks.tiles import BUFFERS, COLUMNS, IntoRows, Limit, Ours, write_shards
 from benchmarks.turns import Rate, take_turns
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.buffers import Rows
@@ -25,7 +25,6 @@ from waterscape.data.order import Order
 from waterscape.data.plan import Planned, plan
 
 CHUNK = 1 << 18
-BUFFERS = 3  # batches in turn, as many as one thread of `Batches` has in use
 
 
 def steps(shards: ShardSet, size: int) -> dict[str, Rate]:
@@ -35,7 +34,7 @@ def steps(shards: ShardSet, size: int) -> dict[str, Rate]:
     return {
         "read and crc32, 256 KiB at a time, into one buffer": Limit(shards, column, CHUNK, 1),
         "one preadv a record, shuffled": IntoRows(shards, column, small, images, 1, buffers=1),
-        "into the memory of whole batches": IntoRows(shards, column, batch, images, 1, BUFFERS),
+        "into the memory of whole batches": IntoRows(shards, column, batch, images, 1),
         "names, .npy headers, each crc32 compared": Filled(shards, column, batch, images),
         "order, index, keys, tensors": Assembled(shards, column, batch, images),
         "handed over by a thread": Ours(shards, column, batch, images, 1),

@@ -51,11 +51,6 @@ def take_turns(row: str, sides: Mapping[str, Rate], rounds: int = ROUNDS) -> dic
     return {side: np.array(rates) for side, rates in taken.items()}
 
 
-def ratio(rates: Mapping[str, NDArray[np.float64]], ours: str, other: str) -> float:
-    """The median of the rounds' ratios."""
-    return float(np.median(rates[ours] / rates[other]))
-
-
 def time_epoch(counts: Iterable[int]) -> float:
     """Images a second of an epoch that gives the sizes of its batches, from the arrival of the first one on."""
     batches = iter(counts)
