@@ -9,10 +9,11 @@ Limit: our decoding alone, of photos that lie in memory, in as many processes at
 read, nothing verified, no lock shared. Photos are synthetic, 640 × 480, JPEG of quality 85.
 
 A turn is several epochs: of one alone, eight batches, a quarter of a second, more hung on what was ready before than on
-the speed. Against `webdataset-draft` no more than about 1 can be had: both call the same decoder, 0.99 ms of processor
-time a photo by ours and 1.00 ms by the peer's handler, of which 0.66 are the decoder and 0.26 the resizing. Reading and
-crc32 cost hundredths of that, and two threads that decode at once as much a photo as two processes: the threads' lock
-on Python is held for 0.04 ms of a photo.
+the speed. Against `webdataset-draft` the goal is to be no slower: the peer reaches 0.94 of the limit, so that 1.2 times
+its rate, which was the goal once, would be more than decoding alone gives. Both call the same decoder, 0.99 ms of
+processor time a photo by ours and 1.00 ms by the peer's handler, of which 0.66 are the decoder and 0.26 the resizing.
+Reading and crc32 cost hundredths of that, and two threads that decode at once as much a photo as two processes: the
+threads' lock on Python is held for 0.04 ms of a photo.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def figures() -> Iterator[Figure]:
             rates = take_turns("B4", {**sides, "limit": limit}, rounds=7)
             note(f"B4 {np.mean([len(photo) for photo in limit.photos]) / 1024:.0f} KiB a synthetic photo")
             limit.close()
-            for name in ("webdataset", "webdataset-draft"):
-                yield Figure.over("B4", name, rates["ours"] / rates[name], ">=", 1.2)
+            for name, goal in (("webdataset", 1.2), ("webdataset-draft", 1)):
+                yield Figure.over("B4", name, rates["ours"] / rates[name], ">=", goal)
             yield Figure.over("B4", "limit", rates["ours"] / rates["limit"], ">=", 0.9)
     finally:
         torch.set_num_threads(torch_threads)
