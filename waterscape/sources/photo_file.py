@@ -18,7 +18,6 @@ import hashlib
 import io
 import os
 import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from waterscape.data.contents import MOST_PIXELS
+from waterscape.sources.quiet import no_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,8 +162,7 @@ def content_of(path: Path) -> bytes:
 
 def decode(content: bytes, limits: Limits = USUAL_LIMITS, *, small: int | None = None, grey: bool = False) -> Photo:
     """As `read`, of a file's bytes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of broken EXIF and of sizes, which are judged here
+    with no_warnings():  # Pillow's, of broken EXIF and of sizes, which are judged here
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 return _decode(image, content, limits, small, grey)
