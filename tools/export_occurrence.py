@@ -69,8 +69,8 @@ class Command:
     """Straight into the folder; or `drive` or `gs://BUCKET/FOLDER`, by tasks on the servers."""
     projection: Literal["utm", "equal-area"] | None = None
     """utm where left out: squares in its zones, which keep shapes; lengths are off by 0.1 % at most. equal-area: in
-    blocks of 12°, each in Lambert's azimuthal projection about its middle, which keeps areas; lengths are off by 0.3 %
-    at most."""
+    blocks of 12°, each in Lambert's azimuthal projection about its middle, which keeps areas; lengths are off by some
+    0.3 % at most, and shapes stretched by twice that."""
     reference: bool = False
     """The reference's way: degrees (EPSG:4326) instead of metres, GSW1_3, Russia's part `lena` cut by two boxes. Tiles
     of the north come out stretched."""

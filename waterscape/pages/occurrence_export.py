@@ -74,7 +74,8 @@ def tell_distortion(found: Sequence[Distortion], way: Way) -> None:
         print(f"true to scale: {lengths}; shapes are kept")
     elif way == "equal-area":
         area = max(np.abs(each.area - 1).max() for each in found) * 100
-        print(f"of equal area: areas off by {area:.4f} % at most; {lengths}, shapes stretched as much")
+        shapes = f"shapes stretched by {100 * (stretch.max() - 1):.2f} % at most"
+        print(f"of equal area: areas off by {area:.4f} % at most; {lengths}, {shapes}")
     else:
         print(
             f"stretched from west to east {np.median(stretch):.2f}-fold in half of the tiles, {stretch.max():.2f} most"
