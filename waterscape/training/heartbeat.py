@@ -205,7 +205,9 @@ class Heartbeat:
 
     def _judge(self) -> None:
         """Report a stall and leave, if there is one."""
-        turn = min(self.me.rank, 4) * self.interval  # the first process comes first: its stderr is the one that is read
+        # The first process comes first, since its stderr is the one that is read: two beats sooner, as ranks beat at
+        # different moments and who waits for a stuck one has moved a little longer.
+        turn = min(self.me.rank, 4) * 2 * self.interval
         lost = self.idle >= min(GONE, self.limit) + turn and any(process.state() == "gone" for process in self.ranks)
         if self.idle < self.limit / 2 and not lost:
             self._watched.clear()
