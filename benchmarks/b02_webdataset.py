@@ -2,7 +2,8 @@
 
 Ours as in B1. Peer: `WebDataset` over the tars with a shuffle buffer of 1000, told by `select_files` to pass over the
 columns that are not wanted, decoding the `.npy` and batching within its workers, at the best of 0, 1 and 2 of them,
-which stay alive. Both deliver uint8 batches of 256 tiles. The limits are B1's, and so is what keeps ours from them.
+which stay alive. Both deliver uint8 batches of 256 tiles. The limits are B1's, and so is what keeps ours from them
+(`python -m benchmarks.reading_steps`); the share is told here without a goal of its own, B1's is judged.
 
 The peer's turn is counted from its first batch on, so that starting an epoch costs it nothing.
 """
@@ -38,7 +39,7 @@ def figures() -> Iterator[Figure]:
             workers = best("B2", {n: Peer(tars, n) for n in (0, 1, 2)}, "webdataset, workers")
             rates = take_turns("B2", {"webdataset": Peer(tars, workers), **sides})
             yield Figure.over("B2", "webdataset", rates["ours"] / rates["webdataset"], ">=", 5)
-            yield Figure.over("B2", "limit", rates["ours"] / rates["limit"], ">=", 0.6)
+            yield Figure.over("B2", "limit", rates["ours"] / rates["limit"])
             tell_into_rows("B2", rates)
     finally:
         torch.set_num_threads(torch_threads)

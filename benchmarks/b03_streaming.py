@@ -4,7 +4,8 @@ Ours as in B1, with crc on. Peers: a shuffled epoch of their own data set and lo
 which stay alive, LitData also at the better of two forms of samples; each in an environment of its own
 (`benchmarks/peers`), as a process that sleeps while others have their turn. Their turns are counted from the first
 batch on, so that starting an epoch costs them nothing. All deliver uint8 batches of 128 tiles. The limits are B1's, and
-so is what keeps ours from them; batches of half the size cost as much each to plan, name and hand over.
+so is what keeps ours from them; batches of half the size cost as much each to plan, name and hand over. Their share
+is told here without a goal of its own, B1's is judged.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def figures() -> Iterator[Figure]:
             rates = take_turns("B3", {**{peer: best_peer(peer, root) for peer in GOALS}, **sides})
             for peer, goal in GOALS.items():
                 yield Figure.over("B3", peer, rates["ours"] / rates[peer], ">=", goal)
-            yield Figure.over("B3", "limit", rates["ours"] / rates["limit"], ">=", 0.6)
+            yield Figure.over("B3", "limit", rates["ours"] / rates["limit"])
             tell_into_rows("B3", rates)
     finally:
         torch.set_num_threads(torch_threads)

@@ -18,37 +18,43 @@ class NotHereError(Exception):
 class Figure:
     """`str` gives the line that is printed: `B3 litdata 1.7 >= 1.5 ok`, or `short` at its end.
 
-    `name` is the peer's, `limit` for a share of the physical limit, or else what was measured. `spread`: the quartiles
-    over `repeats` rounds.
+    `name` is the peer's, `limit` for a share of the physical limit, or else what was measured. Without `relation` and
+    `goal` it is told and not judged. `spread`: the quartiles over `repeats` rounds.
     """
 
     row: str
     name: str
     value: float
-    relation: Literal[">=", "<="]
-    goal: float
+    relation: Literal[">=", "<="] | None = None
+    goal: float | None = None
     spread: tuple[float, float] | None = None
     repeats: int | None = None
 
     @classmethod
-    def over(cls, row: str, name: str, values: Iterable[float], relation: Literal[">=", "<="], goal: float) -> Self:
+    def over(
+        cls,
+        row: str,
+        name: str,
+        values: Iterable[float],
+        relation: Literal[">=", "<="] | None = None,
+        goal: float | None = None,
+    ) -> Self:
         """The median over rounds, with the quartiles."""
         measured = [float(value) for value in values]
         low, median, high = (float(value) for value in np.percentile(measured, (25, 50, 75)))
         return cls(row, name, median, relation, goal, (low, high), len(measured))
 
     @property
-    def reached(self) -> bool:
-        """Whether the value, unrounded, reaches the goal."""
-        return self.value >= self.goal if self.relation == ">=" else self.value <= self.goal
-
-    @property
-    def verdict(self) -> str:
-        """`ok` or `short`."""
-        return "ok" if self.reached else "short"
+    def verdict(self) -> Literal["ok", "short", ""]:
+        """Whether the value, unrounded, reaches the goal; empty without one."""
+        if self.goal is None:
+            return ""
+        reached = self.value >= self.goal if self.relation == ">=" else self.value <= self.goal
+        return "ok" if reached else "short"
 
     def __str__(self) -> str:
-        return f"{self.row} {self.name} {shown(self.value)} {self.relation} {self.goal:g} {self.verdict}"
+        told = f"{self.row} {self.name} {shown(self.value)}"
+        return told if self.goal is None else f"{told} {self.relation} {self.goal:g} {self.verdict}"
 
 
 def shown(value: float) -> str:

@@ -112,8 +112,8 @@ def table(results: Iterable[Result]) -> str:
         row = (figure.row, title(figure.row)) if first else ("", "")
         spread = "" if not result["spread"] else f"{shown(result['spread'][0])}–{shown(result['spread'][1])}"
         spread += f", {figure.repeats} rounds" if spread and figure.repeats else ""
-        goal = f"{'≥' if figure.relation == '>=' else '≤'} {figure.goal:g}"
-        verdict = "ok" if figure.reached else "**short**"
+        goal = "" if figure.goal is None else f"{'≥' if figure.relation == '>=' else '≤'} {figure.goal:g}"
+        verdict = figure.verdict.replace("short", "**short**")
         cells = (*row, figure.name, shown(figure.value), spread, goal, verdict, f"{result['date']} [{number}]")
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")

@@ -16,6 +16,7 @@ VERSIONS = {"peer": "1.2.3"}
 def figures():
     yield Figure.over("B2", "peer", [3, 1, 2, 9, 2], ">=", 2)
     yield Figure("B2", "limit", 0.5999, ">=", 0.6)
+    yield Figure("B2", "share", 0.25)
 ''',
     "b10_broken": "def figures():\n    raise RuntimeError('broken')\n    yield",
     "g01_elsewhere": """
@@ -46,7 +47,7 @@ def measure(there, *words):
 
 def test_rows_that_fail_or_cannot_be_measured_here_do_not_end_the_others(there):
     done = measure(there, "--write")
-    assert done.stdout.splitlines() == ["B2 peer 2 >= 2 ok", "B2 limit 0.6 >= 0.6 short"]
+    assert done.stdout.splitlines() == ["B2 peer 2 >= 2 ok", "B2 limit 0.6 >= 0.6 short", "B2 share 0.25"]
     assert done.returncode == 1
     assert "failed: B10" in done.stderr
     assert "not on this machine: no GPU" in done.stderr
@@ -54,12 +55,14 @@ def test_rows_that_fail_or_cannot_be_measured_here_do_not_end_the_others(there):
     assert [(one["row"], one["name"], one["value"], one["spread"], one["repeats"]) for one in kept] == [
         ("B2", "peer", 2, [2, 3], 5),
         ("B2", "limit", 0.5999, None, None),
+        ("B2", "share", 0.25, None, None),
     ]
     assert kept[0]["versions"]["peer"] == "1.2.3"
     assert kept[0]["machine"]["cores"] >= 1
     page = (there / "README.md").read_text()
     assert "| B2 | something quick, against a peer | peer | 2 | 2–3, 5 rounds | ≥ 2 | ok |" in page
     assert "| limit | 0.6 |  | ≥ 0.6 | **short** |" in page
+    assert "| share | 0.25 |  |  |  |" in page
 
 
 def test_other_rows_keep_their_figures_and_their_day(there):
@@ -72,7 +75,12 @@ def test_other_rows_keep_their_figures_and_their_day(there):
     done = measure(there, "b2", "--write")
     assert done.returncode == 0, done.stderr
     figures = json.loads(path.read_text())["figures"]
-    assert [(one["row"], one["name"]) for one in figures] == [("B2", "peer"), ("B2", "limit"), ("B10", "peer")]
+    assert [(one["row"], one["name"]) for one in figures] == [
+        ("B2", "peer"),
+        ("B2", "limit"),
+        ("B2", "share"),
+        ("B10", "peer"),
+    ]
     page = (there / "README.md").read_text()
     assert "| 2020-02-02 [1] |" in page
     assert page.count("<!-- end of table -->") == 1
