@@ -37,13 +37,13 @@ def python_of(name: str) -> Path:
 
 
 class PeerProcess:
-    """A peer's program, and its rate for each turn."""
+    """A peer's program, called like the peer or `program`, and its rate for each turn."""
 
-    def __init__(self, name: str, *words: object) -> None:
+    def __init__(self, name: str, *words: object, program: str = "") -> None:
         self.name = name
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [python_of(name), HERE / f"{name}.py", *map(str, words)],
+            [python_of(name), HERE / f"{program or name}.py", *map(str, words)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
