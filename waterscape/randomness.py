@@ -56,14 +56,15 @@ def _signed(word: int) -> int:
 
 def _shift(words: torch.Tensor, bits: int) -> torch.Tensor:
     """Logical right shift of int64 words (torch's `>>` copies the sign)."""
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
+    return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(words: torch.Tensor) -> torch.Tensor:
     """`mix64` on int64 tensors; torch's integer products wrap as unsigned ones do."""
-    words = (words ^ _shift(words, 30)) * _signed(FIRST)
-    words = (words ^ _shift(words, 27)) * _signed(SECOND)
-    return words ^ _shift(words, 31)
+    # In place, but for what is given: fresh memory would cost more than the arithmetic.
+    words = _shift(words, 30).bitwise_xor_(words).mul_(_signed(FIRST))
+    words = words.bitwise_xor_(_shift(words, 27)).mul_(_signed(SECOND))
+    return words.bitwise_xor_(_shift(words, 31))
 
 
 class Draw:
@@ -120,8 +121,8 @@ class Draw:
         import torch
 
         pairs = _shift(self.words(stream, 2, *shape), 11).to(torch.float64)
-        radius = torch.sqrt(-2 * torch.log((pairs[:, 0] + 1) * 2.0**-53))
-        return (radius * torch.cos(pairs[:, 1] * (2 * math.pi * 2.0**-53))).to(self.dtype)
+        radius = (pairs[:, 0] + 1).mul_(2.0**-53).log_().mul_(-2).sqrt_()
+        return (pairs[:, 1] * (2 * math.pi * 2.0**-53)).cos_().mul_(radius).to(self.dtype)
 
     def integers(self, stream: str, high: int, *shape: int) -> torch.Tensor:
         """Uniform in {0, …, high - 1}, int64: N × shape. `high` is far below 2³²: the bias is under high / 2⁵³."""

@@ -64,8 +64,11 @@ class Input:
         scale = (top - bottom) / (high - low)
         offset = bottom - low * scale
         numbers = stored.to(dtype)
-        if (scale, offset) != (1, 0):  # what is stored as it is meant is walked through no more than it must
-            numbers = numbers * scale + offset
+        # What is stored as it is meant is walked through no more than it must, and what is not no more than once a way.
+        if scale != 1:
+            numbers = numbers * scale if numbers is stored else numbers.mul_(scale)
+        if offset != 0:
+            numbers = numbers + offset if numbers is stored else numbers.add_(offset)
         return numbers.reshape(len(stored), *self.shape)
 
 

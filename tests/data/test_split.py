@@ -21,6 +21,7 @@ def test_assignment_is_whole_near_the_shares_and_free_of_order(groups, shares, s
         got[split] += groups[group]
     for split, share in shares.items():
         assert got[split] < share * sum(groups.values()) + max(groups.values())
+    assert len(got) == min(len(groups), len(shares)), "a split is empty, though there are groups enough"
     shuffled = random.sample(sorted(groups), len(groups))
     assert assign({group: groups[group] for group in shuffled}, dict(reversed(shares.items())), seed) == result
 

@@ -41,8 +41,9 @@ def place(longitude: float, latitude: float, block_km: float) -> str:
 def assign(groups: Mapping[str, int], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
     """Split whole groups by shares of their samples: group -> split.
 
-    Groups are taken in the order of a hash of their names; each goes where most samples are still wanted. No split gets
-    more than its share and one group beyond it. A pure function: the order of the mappings does not matter.
+    Groups are taken in the order of a hash of their names; each goes where most samples are still wanted, the last ones
+    to splits that have nothing yet. So no split gets more than its share and one group beyond it, and none is empty
+    where there are groups enough. A pure function: the order of the mappings does not matter.
 
     Args:
         groups: samples in each group.
@@ -56,9 +57,12 @@ def assign(groups: Mapping[str, int], shares: Mapping[str, float], seed: int = 0
         raise UserError(f"shares {dict(shares)} must be positive and add up to 1, as in train 0.8, val 0.1, test 0.1")
     total = sum(groups.values())
     wanted = {split: share * total for split, share in sorted(shares.items())}
+    empty = {split for split in wanted if shares[split] > 0}
     result = {}
-    for group in sorted(groups, key=lambda name: (hash64(seed, name), name)):
-        split = max(wanted, key=wanted.__getitem__)
+    for taken, group in enumerate(sorted(groups, key=lambda name: (hash64(seed, name), name))):
+        left = len(groups) - taken
+        split = max(sorted(empty) if left <= len(empty) else wanted, key=wanted.__getitem__)
+        empty.discard(split)
         wanted[split] -= groups[group]
         result[group] = split
     return result

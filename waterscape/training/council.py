@@ -38,4 +38,6 @@ class Council:
         if failing:
             raise UserError(problem or "another process could not save")
         self.records.check_steps()
-        return (asked or "another process was asked to stop") if asking else ""
+        if not asking:
+            return ""
+        return next(filter(None, self.processes.gather(asked)))
