@@ -18,8 +18,8 @@ AT_ONCE = 8 << 20  # bytes after which the disk is set to work
 class HashedFile:
     """Write a file through a few buffers: a thread of its own hashes what the caller's hands to the system.
 
-    Hashing takes three times as long as that, so that both are done in the time of the hashing alone. The disk begins
-    while the file still grows, so that little is left for the end.
+    That thread sets the disk to work too, while the file still grows, so that little is left for the end: the caller,
+    who has yet to make what is written, is the slower of the two.
 
     Raises:
         FileExistsError: `path` exists.
@@ -70,7 +70,7 @@ class HashedFile:
         self._write()
         self._since_started += BUFFER
         if self._since_started >= AT_ONCE:
-            start_sync(self._file.fileno())
+            self._thread.submit(start_sync, self._file.fileno())
             self._since_started = 0
         free = len(self._on_their_way) < BUFFERS
         self._buffer = memoryview(bytearray(BUFFER)) if free else self._on_their_way.popleft().result()

@@ -170,7 +170,7 @@ class ShardWriter:
         self.index = directory / f"{name}.index.npy"
         self.keys: list[str] = []
         self.bytes = 0
-        self._records: dict[str, dict[int, tuple[int, int, int]]] = {}  # column -> row -> offset, size, crc32
+        self._records: dict[str, list[tuple[int, int, int, int]]] = {}  # column -> row, offset, size, crc32
         self._file = HashedFile(self.tar)
 
     def __len__(self) -> int:
@@ -186,10 +186,11 @@ class ShardWriter:
             size = len(head) + len(data)
             parts += [tar_header(f"{key}.{column}", size), head, data, ZEROS[: -size % BLOCK]]
             sizes.append(size)
-        sample, start = memoryview(b"".join(parts)), 0
+        sample, start, row = memoryview(b"".join(parts)), 0, len(self.keys)
         for column, size in zip(columns, sizes, strict=True):
             end = start + BLOCK + size + -size % BLOCK
-            self._records.setdefault(column, {})[len(self.keys)] = (self.bytes + start, size, crc32(sample[start:end]))
+            record = (row, self.bytes + start, size, crc32(sample[start:end]))
+            self._records.setdefault(column, []).append(record)
             start = end
         self._file.append(sample)
         self.bytes += start
@@ -214,8 +215,10 @@ class ShardWriter:
         table = np.zeros(len(self.keys), index_dtype(max(map(len, self.keys)), columns))
         table["key"] = self.keys
         for column in columns:
-            records = self._records[column]
-            table[column] = [records.get(row, MISSING) for row in range(len(self.keys))]
+            rows, *parts = np.array(self._records[column], np.int64).T
+            table[column] = MISSING
+            for name, part in zip(RECORD.names or (), parts, strict=True):
+                table[column][name][rows] = part
         return table
 
 
