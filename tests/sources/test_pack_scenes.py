@@ -506,7 +506,7 @@ def test_places_and_licences_come_from_exif_and_sidecars(tmp_path):
 def test_a_photo_that_changes_meanwhile_ends_the_packing(photos, tmp_path):
     root = shutil.copytree(photos, tmp_path / "in")
     origin = Scenes.find([root], tmp_path / "out", Classes())
-    judged = origin.judge(lambda _name, work, items: [work(item) for item in items])
+    judged = origin.judge(lambda _name, work, items, **_: [work(item) for item in items])
     save(root / "sea" / "003.jpg", picture(77))
     make = judged.sampler()
     with pytest.raises(UserError, match="was changed while it was being packed"):

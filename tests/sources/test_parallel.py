@@ -22,6 +22,20 @@ def test_results_come_in_the_items_order_and_the_processes_serve_again():
         assert list(workers.in_order(math.floor, items)) == items
 
 
+@pytest.mark.parametrize("threads", [0, 1, 2, math.inf])
+def test_a_few_workers_are_threads_of_this_process(threads):
+    def here(number):
+        return number, os.getpid()
+
+    items = list(range(3 * FEW))
+    with Workers(2) as workers:
+        if threads < 2:  # a function within another is no use to other processes
+            with pytest.raises(AttributeError, match="pickle"):
+                list(workers.in_order(here, items, threads=threads))
+        else:
+            assert list(workers.in_order(here, items, threads=threads)) == [(item, os.getpid()) for item in items]
+
+
 def test_what_the_function_raises_comes_through():
     with Workers(2) as workers, pytest.raises(ValueError, match="math domain"):
         list(workers.in_order(math.sqrt, [-1] * (FEW + 1)))

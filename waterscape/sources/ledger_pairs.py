@@ -7,6 +7,7 @@ found when they want to be forgotten (`data/forgetting.py`). Photos of people wh
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -150,7 +151,9 @@ class LedgerPairs:
 
     def judge(self, each: Each) -> Collection:
         """Read all pictures, and share out the pairs. Raises `UserError` where none is left."""
-        looked = each("survey", partial(look, limits=self.options.limits), self.found)
+        looked = each(
+            "survey", partial(look, limits=self.options.limits), self.found, threads=photo_facts.SURVEY_THREADS
+        )
         bad = [
             Dropped(one.photo.key, facts["reason"], facts["detail"])
             for one, facts in zip(self.found, looked, strict=True)
@@ -179,7 +182,7 @@ class LedgerPairs:
             tally=tally,
             classes=(),
             make=make,
-            threads=True,
+            threads=math.inf,
             described={
                 "content": "photos from the ground and satellite tiles of their places, both as JPEG",
                 "source": sorted({one.photo.source for one, _ in sound}),

@@ -51,8 +51,8 @@ class Judged(Protocol[Item, Told]):
         """In the order of writing."""
 
     @property
-    def threads(self) -> bool:
-        """Whether threads make the samples rather than processes (see `Workers.in_order`)."""
+    def threads(self) -> float:
+        """Up to how many threads make the samples, rather than processes (see `Workers.in_order`)."""
 
     def sampler(self) -> Callable[[Item], tuple[int, dict[str, Value]]]:
         """Makes a kept item's class (by its number; −1: none) and columns, in any process."""
@@ -124,9 +124,7 @@ def pack(origin: Origin[Item, Told], out: Path, *, replace: bool = False, proces
         SetWriter(out, facts={}, samples_per_shard=origin.samples_per_shard, replace=replace) as writer,
         Workers(processes) as workers,
     ):
-        judged = origin.judge(
-            lambda name, work, items: list(progress(workers.in_order(work, items), len(items), name, unit))
-        )
+        judged = origin.judge(_survey(workers, unit))
         pictures: defaultdict[int, list[Value]] = defaultdict(list)
         classes = []
         made = workers.in_order(judged.sampler(), judged.kept, threads=judged.threads)
@@ -141,15 +139,22 @@ def pack(origin: Origin[Item, Told], out: Path, *, replace: bool = False, proces
 def outlook(origin: Origin[Item, Told], *, processes: int = 1) -> str:
     """What would be packed, by a first reading of all items: counts, line by line. Raises `UserError`."""
     with Workers(processes) as workers:
-        judged = origin.judge(
-            lambda name, work, items: list(progress(workers.in_order(work, items), len(items), name, origin.unit))
-        )
+        judged = origin.judge(_survey(workers, origin.unit))
     splits = Counter(item.split for item in judged.kept)
     dropped: Mapping[str, int] = judged.facts([-1] * len(judged.kept))["dropped"]
     lines = {f"{origin.unit}s dropped: {reason}": count for reason, count in dropped.items()}
     lines |= {f"would be packed, {split}": splits[split] for split in sorted(splits)}
     lines["would be packed"] = len(judged.kept)
     return "\n".join(f"{words:<56}{count:9,}" for words, count in lines.items())
+
+
+def _survey(workers: Workers, unit: str) -> Each:
+    def each(
+        name: str, function: Callable[[Any], dict[str, Any]], items: Sequence[Any], /, *, threads: float = 0
+    ) -> list[dict[str, Any]]:
+        return list(progress(workers.in_order(function, items, threads=threads), len(items), name, unit))
+
+    return each
 
 
 def pack_part(
@@ -164,8 +169,8 @@ def pack_part(
     unit = origin.unit
     with Part(out, origin.plan(), part, parts) as mine, Workers(processes) as workers:
         judged = origin.judge(
-            lambda name, work, items: mine.stage(
-                name, items, lambda chunk: progress(workers.in_order(work, chunk), len(chunk), name, unit)
+            lambda name, work, items, threads=0: mine.stage(
+                name, items, lambda some: progress(workers.in_order(work, some, threads=threads), len(some), name, unit)
             )
         )
         planned = mine.planned(_planned(mine, judged, origin))
@@ -185,7 +190,7 @@ def join(origin: Origin[Item, Told], out: Path, *, replace: bool = False) -> Tol
         UserError: parts are lacking, were made otherwise, or are damaged; nothing new stands under `out` then.
     """
     parts = Parts(out, origin.plan())
-    judged = origin.judge(lambda name, _, items: parts.collect(name, items))
+    judged = origin.judge(lambda name, _, items, threads=0: parts.collect(name, items))  # noqa: ARG005
     planned = _planned(parts, judged, origin)
     records = parts.records(planned)
     classes = _classes(planned, records)

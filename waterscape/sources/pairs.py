@@ -5,6 +5,7 @@ Neighbouring tiles show the same ground: whole blocks of it go to one split. A p
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from waterscape.sources.near_duplicates import NEAR, near_pairs
 from waterscape.sources.pair_files import Folder, look
 from waterscape.sources.pair_joining import Joined, by_key, by_place
 from waterscape.sources.photo_alike import Alike
+from waterscape.sources.photo_facts import SURVEY_THREADS
 from waterscape.sources.photo_file import USUAL_LIMITS, Limits
 from waterscape.sources.photo_set import (
     USUAL_SHARING,
@@ -123,7 +125,7 @@ class Pairs:
     def judge(self, each: Each) -> Collection:
         """Read all pictures, join photos and tiles, and share out the pairs. Raises `UserError`."""
         files = [*self.photos.files, *self.tiles.files]
-        looked = each("survey", partial(look, limits=self.options.limits), files)
+        looked = each("survey", partial(look, limits=self.options.limits), files, threads=SURVEY_THREADS)
         by, joined, tally, tiles = self._join(looked)
         groups = self._groups(joined)
         split_of = self.options.sharing.split_of(Counter(groups))
@@ -142,7 +144,7 @@ class Pairs:
             tally=tally,
             classes=(),
             make=make,
-            threads=True,
+            threads=math.inf,
             described={
                 **self._facts(by, len(set(groups))),
                 "tiles": {"read": tiles.came_in, "used": used, "dropped": tiles.reasons(), **_usual_tile(kept)},

@@ -38,6 +38,7 @@ MOST = {"longitude": 180.0, "latitude": 90.0}
 LONGEST = 1000  # characters of a field
 MOST_BYTES = 1 << 20
 GPS, COPYRIGHT, ARTIST, DATE, EXIF = 0x8825, 0x8298, 0x013B, 0x9003, 0x8769  # Exif 2.32, tables 4 to 15
+SURVEY_THREADS = 4  # that `look` keeps busy: nearly a fifth of its time it has Python's lock
 DATE_FORM = re.compile(r"(\d{4}):(\d\d):(\d\d)( \d\d:\d\d:\d\d)?")
 
 
@@ -140,6 +141,8 @@ def _metres(value: Any, where: str) -> list[float]:
 
 def _of_exif(exif: Image.Exif) -> dict[str, Any]:
     told: dict[str, Any] = {}
+    if not len(exif):
+        return told
     with contextlib.suppress(Exception):  # whatever cameras and Pillow's parser come up with: taken as not known
         for name, tag in (("licence", COPYRIGHT), ("author", ARTIST)):
             text = str(exif.get(tag, "")).replace("\0", " ").strip()

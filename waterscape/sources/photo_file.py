@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,11 +148,11 @@ def read(path: Path, limits: Limits = USUAL_LIMITS, *, small: int | None = None,
 def content_of(path: Path) -> bytes:
     """A file's bytes. Raises `PhotoError` where there are none, or too many."""
     try:
-        size = path.stat().st_size
-        if not path.is_file():
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise PhotoError(UNREADABLE, "no regular file")
-        if size > MOST_BYTES:
-            raise PhotoError(TOO_LARGE, f"{size} bytes, more than {MOST_BYTES}")
+        if status.st_size > MOST_BYTES:
+            raise PhotoError(TOO_LARGE, f"{status.st_size} bytes, more than {MOST_BYTES}")
         content = path.read_bytes()
     except OSError as error:
         raise PhotoError(UNREADABLE, error.strerror or str(error)) from error

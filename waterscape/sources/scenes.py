@@ -7,6 +7,7 @@ go to one split, and where the splits are given, those that stand in two are tol
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from waterscape.randomness import hash64
 from waterscape.sources.making import digest_of
 from waterscape.sources.near_duplicates import NEAR, joined, near_pairs
 from waterscape.sources.photo_alike import Alike
-from waterscape.sources.photo_facts import look
+from waterscape.sources.photo_facts import SURVEY_THREADS, look
 from waterscape.sources.photo_file import USUAL_LIMITS, Limits
 from waterscape.sources.photo_set import (
     USUAL_SHARING,
@@ -119,7 +120,7 @@ class Scenes:
     def judge(self, each: Each) -> Collection:
         """Read all photos, drop what cannot be used, and share out the rest. Raises `UserError`."""
         found, astray = self.folders.found, self.folders.astray
-        looked = each("survey", partial(_look, limits=self.options.limits), found)
+        looked = each("survey", partial(_look, limits=self.options.limits), found, threads=SURVEY_THREADS)
         judged = [Judging(one, facts) for one, facts in zip(found, looked, strict=True)]
         bad = [Dropped(one.found.name, one.facts["reason"], one.facts["detail"]) for one in judged if one.is_bad]
         fit, again = _without_copies([one for one in judged if not one.is_bad], given=self.given)
@@ -150,7 +151,7 @@ class Scenes:
             tally=tally,
             classes=classes,
             make=make,
-            threads=True,
+            threads=math.inf,
             described={**self._facts(), "near_duplicates": alike.facts()},
             notes=alike.notes(),
             rows=alike.rows,
