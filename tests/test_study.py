@@ -14,7 +14,8 @@ from waiting import until
 from benchmarks.study.entries import ENTRIES, STARTS, Entry
 from benchmarks.study.page import write_page
 from benchmarks.study.sets import SETS, missing_inputs
-from benchmarks.study.work import _call
+from benchmarks.study.took import seconds_of
+from benchmarks.study.work import Places, _call
 from waterscape.comparison import Candidate, Cell, path_of, settings_to_try
 from waterscape.comparison.cells import words
 from waterscape.comparison.wanted import conditions
@@ -122,16 +123,32 @@ def test_each_training_of_the_study_is_one_that_the_command_takes(entry, tmp_pat
 
 def test_one_that_fails_does_not_end_the_others(tmp_path):
     """A mistake is told in a line; of anything else the traceback is kept besides."""
-    log = tmp_path / "work" / "failed.log"
+    places = Places(tmp_path / "work", tmp_path / "cells", tmp_path / "results.md", None)
+    log = places.work / "failed.log"
 
     def mistaken():
         raise UserError("no such set")
 
-    assert _call(mistaken, log) == "failed: no such set"
+    assert _call(("one", mistaken), places) == "failed: no such set"
     assert not log.exists()
-    assert _call(lambda: {}["key"], log) == f"failed: KeyError: 'key' (traceback: {log})"
+    assert _call(("one", lambda: {}["key"]), places) == f"failed: KeyError: 'key' (traceback: {log})"
     assert "Traceback" in log.read_text()
-    assert _call(lambda: None, log) == ""
+    assert _call(("one", lambda: None), places) == ""
+
+
+def test_what_a_part_took_is_kept_and_added_up(tmp_path):
+    def works():
+        code = "import time\nwhile time.process_time() < 1: pass"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    places = Places(tmp_path / "work", tmp_path / "cells", tmp_path / "results.md", None)
+    for goes in (1, 2):
+        assert _call((ENTRY.name, works), places) == ""
+        assert goes <= seconds_of(places.took, [ENTRY.name]) < 2 * goes
+    keep(places.cells)
+    page = write_page([ENTRY], places.cells, places.page).read_text()
+    assert "1 of the 1 comparisons, with trials" in page
+    assert "took 0 minutes of processor time" in page
 
 
 @pytest.mark.long

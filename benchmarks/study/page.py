@@ -10,6 +10,7 @@ from benchmarks.study.chart import draw_summary
 from benchmarks.study.entries import Entry
 from benchmarks.study.outcome import UNKNOWN, Outcome
 from benchmarks.study.sets import SETS
+from benchmarks.study.took import seconds_of
 from waterscape.durable import write_text
 from waterscape.metrics.card import Card, Figure
 from waterscape.pages.comparison import seconds_told
@@ -39,6 +40,7 @@ def write_page(entries: Sequence[Entry], cells: Path, path: Path, *, quick: bool
     """Write the page, and its picture beside it; returns its path."""
     outcomes = [Outcome.load(entry, cells) for entry in entries]
     parts = [QUICK if quick else HEAD, "## Summary", _rows(SUMMARY, map(_summary, outcomes))]
+    parts += _took(entries, cells.parent / "took")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = draw_summary(outcomes, path.with_suffix(".png"))
     if picture:
@@ -73,6 +75,18 @@ def _summary(outcome: Outcome) -> Sequence[str]:
         f"[{entry.model}](#{_anchor(entry)})", f"{entry.data}, {kind}", name + arrow, *values,
         *_change(outcome, name), simple, f"**{outcome.verdict(name)}**",
     )  # fmt: skip
+
+
+def _took(entries: Sequence[Entry], kept: Path) -> Iterator[str]:
+    """What all of it took, as far as it is known."""
+    known = [entry.name for entry in entries if seconds_of(kept, [entry.name])]
+    others = [path.stem for path in kept.glob("*.json") if path.stem not in known]
+    minutes = seconds_of(kept, [*known, *others]) / 60
+    if known:
+        yield (
+            f"{len(known)} of the {len(entries)} comparisons, with trials, judging, sets and what they start from, "
+            f"took {minutes:.0f} minutes of processor time: {minutes / 2:.0f} minutes on two cores."
+        )
 
 
 def _section(outcome: Outcome) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.figure import note
 from benchmarks.study.entries import STARTS, Entry
 from benchmarks.study.sets import SETS, missing_inputs, provide, provide_world
+from benchmarks.study.took import counted
 from waterscape.comparison import compare
 from waterscape.comparison.cells import missing, train
 from waterscape.errors import UserError
@@ -26,6 +27,11 @@ class Places:
     cells: Path
     page: Path
     real: Path | None
+
+    @property
+    def took(self) -> Path:
+        """Where it is kept what each part took."""
+        return self.cells.parent / "took"
 
 
 def study(entries: Sequence[Entry], places: Places, processes: int) -> list[str]:
@@ -44,13 +50,13 @@ def study(entries: Sequence[Entry], places: Places, processes: int) -> list[str]
     worlds = list(dict.fromkeys(SETS[name].world for name in needed if SETS[name].world))
     failed: list[str] = []
     with Workers(processes, few=1, chunk=1) as workers:
-        for work in (  # one after another: two sets may be cut of one world, two comparisons want one set
-            [partial(_world, places=places, words=words) for words in worlds],
-            [partial(_provide, places=places, name=name) for name in needed],
-            [partial(_start, places=places, name=name) for name in wanted(able)],
-            [partial(_compare, places=places, entry=entry) for entry in able],
+        for parts in (  # one after another: two sets may be cut of one world, two comparisons want one set
+            {f"world{''.join(words)}": partial(provide_world, words, places.work) for words in worlds},
+            {f"set-{name}": partial(_provide, places=places, name=name) for name in needed},
+            {f"start-{name}": partial(_start, places=places, name=name) for name in wanted(able)},
+            {entry.name: partial(_compare, places=places, entry=entry) for entry in able},
         ):
-            failed += [told for told in workers.in_order(partial(_call, log=places.work / "failed.log"), work) if told]
+            failed += [told for told in workers.in_order(partial(_call, places=places), list(parts.items())) if told]
     note(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
     return failed
 
@@ -60,25 +66,24 @@ def wanted(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(which for entry in entries for which in entry.starts.values()))
 
 
-def _call(work: Callable[[], None], log: Path) -> str:
-    """Do a piece of work; what failed, in words: one that fails does not end the others.
+def _call(part: tuple[str, Callable[[], object]], places: Places) -> str:
+    """Do a part of the work; what failed, in words: one that fails does not end the others.
 
-    Of what is no mistake of the user's the traceback is added to `log`.
+    Of what is no mistake of the user's the traceback is added to failed.log.
     """
+    name, work = part
     try:
-        work()
+        with counted(places.took, name):
+            work()
     except UserError as error:
         return f"failed: {error}"
     except Exception as error:
+        log = places.work / "failed.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
             file.write(traceback.format_exc())
         return f"failed: {type(error).__name__}: {' '.join(str(error).split())} (traceback: {log})"
     return ""
-
-
-def _world(places: Places, words: tuple[str, ...]) -> None:
-    provide_world(words, places.work)
 
 
 def _provide(places: Places, name: str) -> None:

@@ -40,4 +40,5 @@ class Council:
         self.records.check_steps()
         if not asking:
             return ""
-        return next(filter(None, self.processes.gather(asked)))
+        reasons: list[str] = self.processes.gather(asked)
+        return next(filter(None, reasons))
