@@ -32,6 +32,7 @@ from waterscape.pages.predict_raster import segmenter
 from waterscape.rasters.segment import segment_scene
 from waterscape.rasters.unfinished import Unfinished
 from waterscape.rasters.windows import TILE, parts_of, split
+from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.landsat.scene import Scene, open_scene
 from waterscape.sources.world.landsat import draw_scene
@@ -87,7 +88,7 @@ def write_scene(path: Path) -> None:
 def ours(scene: Scene, trained: Trained, directory: Path) -> float:
     """From the file to probabilities on the disk."""
     began = time.perf_counter()
-    with Unfinished(directory / "water.tif", {}, scene.shape, parts_of(scene), anew=True) as work:
+    with Unfinished(directory / "water.tif", {}, scene.shape, parts_of(scene, MARGIN + LINE), anew=True) as work:
         segment_scene(scene, segmenter(trained), trained.recipe.margin(), work, THREADS)
         taken = time.perf_counter() - began
         work.remove()

@@ -138,7 +138,23 @@ def test_rounding_is_exact_and_small():
 def test_parts_are_whole_rows_where_a_file_is_in_strips(tmp_path):
     strips = small_scenes.write_scene(tmp_path / "strips.tif", 300, 1500)
     tiled = small_scenes.write_scene(tmp_path / "tiled.tif", 300, 1500, tiled=True, blockxsize=256, blockysize=256)
-    assert windows.parts_of(open_scene(tiled)) == [(0, 0, 300, 1024), (0, 1024, 300, 476)]
-    parts = windows.parts_of(open_scene(strips))
+    assert windows.parts_of(open_scene(tiled), 5) == [(0, 0, 300, 1019), (0, 1019, 300, 481)]
+    parts = windows.parts_of(open_scene(strips), 5)
     assert {(column, width) for _, column, _, width in parts} == {(0, 1500)}
     assert sum(height for *_, height, _ in parts) == 300
+
+
+@pytest.mark.parametrize("length", [1, 1019, 1020, 1024, 1025, 2048, 2049, 20_000])
+def test_what_a_part_reads_ends_where_a_block_does(length):
+    parts = windows.spans(length, 5)
+    assert [begin for begin, _ in parts] == [0, *(begin + size for begin, size in parts[:-1])]
+    assert sum(size for _, size in parts) == length
+    assert all((begin + size + 5) % windows.SIDE == 0 for begin, size in parts[:-1])
+    assert all(0 < size <= windows.SIDE + 5 for _, size in parts)
+
+
+@pytest.mark.parametrize(("length", "pieces"), [(1, 1), (204, 1), (300, 1), (310, 2), (1019, 5), (1029, 5)])
+def test_tiles_leave_no_narrow_rest(length, pieces):
+    made = windows.split(1, length, 1, windows.evenly(length, windows.TILE))
+    assert len(made) == pieces
+    assert made[0][3] - made[-1][3] < pieces

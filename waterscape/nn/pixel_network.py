@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 the field's own abbreviation
 
 MARGIN = 3
 """Pixels at each edge that its output is short of its input."""
+ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 class PixelNetwork(nn.Module):
@@ -27,8 +29,19 @@ class PixelNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The scores; channel 0 is water."""
-        y = torch.relu(self.second(torch.relu(self.first(x))))
-        y = torch.relu(self.third(torch.cat([y, x[:, :, 2:-2, 2:-2]], 1)))
-        y = torch.relu(self.fourth(torch.cat([y, x[:, :, 3:-3, 3:-3]], 1)))
-        scores: Tensor = self.last(y)
-        return scores
+        y = F.relu(self.second(F.relu(self.first(x), inplace=True)), inplace=True)
+        y = F.relu(self.third(torch.cat([y, x[:, :, 2:-2, 2:-2]], 1)), inplace=True)
+        y = F.relu(pointwise(self.fourth, torch.cat([y, x[:, :, 3:-3, 3:-3]], 1)), inplace=True)
+        return pointwise(self.last, y)
+
+
+def pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1 × 1 convolution; what it learns from goes torch's usual way.
+
+    In inference, for fewer than 16 images on one thread, torch would leave oneDNN for a routine of its own, with which
+    all of the network took a fifth more time; the sums are rounded otherwise.
+    """
+    if torch.is_inference_mode_enabled() and x.dtype == torch.float32 and x.device.type == "cpu" and ONEDNN:
+        return torch.mkldnn_convolution(x, layer.weight, layer.bias, (0, 0), (1, 1), (1, 1), 1)
+    found: Tensor = layer(x)
+    return found

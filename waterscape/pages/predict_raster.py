@@ -26,6 +26,7 @@ from waterscape.rasters.outlines import write_outlines
 from waterscape.rasters.segment import STEPS, Segment, segment_scene
 from waterscape.rasters.unfinished import Unfinished, publish
 from waterscape.rasters.windows import parts_of
+from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import UNKNOWN, WATER
 from waterscape.sources.landsat.layers import stated_bands
 from waterscape.sources.landsat.scene import Scene, open_scene
@@ -109,7 +110,7 @@ def predict_raster(trained: Trained, options: PredictRaster) -> int:
     targets.mask.parent.mkdir(parents=True, exist_ok=True)
     targets.check_space(scene.grid.height * scene.grid.width)
     threads = options.threads or os.cpu_count() or 1
-    parts = parts_of(scene)
+    parts = parts_of(scene, trained.recipe.margin() + LINE)
     command = _command(scene, trained, parts[0][2:])
     with (
         full_disk_told(targets.mask.parent),

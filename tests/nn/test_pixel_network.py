@@ -1,0 +1,24 @@
+"""The network as prediction calls it computes what it computes in training, and changes nothing that it is given."""
+
+import pytest
+import torch
+
+from waterscape.nn.pixel_network import MARGIN, PixelNetwork
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("images", [1, 3])
+def test_inference_rounds_and_no_more(images, layout):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = PixelNetwork().to(memory_format=layout)
+        bands = torch.randn(images, 8, 40, 50).contiguous(memory_format=layout)
+    given = bands.clone()
+    learning = network(bands)
+    with torch.inference_mode():
+        scores = network(bands)
+    assert scores.shape == (images, 2, 40 - 2 * MARGIN, 50 - 2 * MARGIN)
+    exact = network.double()(bands.double()).detach()
+    assert (scores - exact).abs().max() <= 2e-6 * exact.abs().max()
+    assert (learning - exact).abs().max() <= 2e-6 * exact.abs().max()
+    assert torch.equal(bands, given)
