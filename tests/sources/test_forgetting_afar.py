@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -79,10 +80,10 @@ def forget(root, url, owner, *more):
 
 
 class Line:
-    """To the store: cut before the n-th file that is sent or removed."""
+    """To the store: cut before the n-th file that is sent or removed, or, of one that `tears`, while it is sent."""
 
-    def __init__(self, monkeypatch):
-        self.at, self.changes = 0, []
+    def __init__(self, monkeypatch, *, tears=False):
+        self.at, self.changes, self.tears = 0, [], tears
         for name in ("put_file", "rm_file"):
             monkeypatch.setattr(type(MEMORY), name, self.watched(name, getattr(type(MEMORY), name)))
 
@@ -90,17 +91,21 @@ class Line:
         def change(system, path, *more, **options):
             self.changes.append((name, str(more[0] if more else path).rpartition("/")[2]))
             if len(self.changes) == self.at:
+                if self.tears and name == "put_file":
+                    content = Path(path).read_bytes()
+                    system.pipe_file(more[0], content[: len(content) // 2])
                 raise ConnectionError("the line was cut")
             return method(system, path, *more, **options)
 
         return change
 
 
+@pytest.mark.parametrize("tears", [False, True], ids=["files are whole", "files are torn"])
 @pytest.mark.parametrize("who", [UNUSED, USED], ids=["of whom nothing was packed", "who is in a shard"])
-def test_cut_at_any_file_that_is_sent_or_removed(here, made, tmp_path, monkeypatch, capsys, who):
+def test_cut_at_any_file_that_is_sent_or_removed(here, made, tmp_path, monkeypatch, capsys, who, tears):
     url, keys = url_of(tmp_path), [key.encode() for key in keys_of(made / "photos.db", who)]
     assert any(key in content for key in keys for content in afar(url).values())
-    line = Line(monkeypatch)
+    line = Line(monkeypatch, tears=tears)
     assert forget(here, url, who) == 0
     expected, last = afar(url), len(line.changes)
     assert [name for _, name in line.changes].count("manifest.json") == 1
@@ -178,18 +183,20 @@ def test_killed_while_sending_the_copy_goes_with_the_next_call(here, tmp_path, m
 
 def test_what_a_run_caches_until_the_manifest_changes_goes_too(here, tmp_path, monkeypatch):
     url, tars = url_of(tmp_path), tmp_path / "cache" / "tars"
-    (shard,) = Manifest.load(url).shards
+    before = {tar_name(shard) for shard in Manifest.load(url).shards}
     exchange = There.exchange
 
     def meanwhile(self, *arguments):
         Cache(tars)
-        for name in (tar_name(shard), "another.tar"):
+        for name in (*before, "another.tar"):
             (tars / name).write_bytes(b"all of it")
         exchange(self, *arguments)
 
     monkeypatch.setattr(There, "exchange", meanwhile)
     assert forget(here, url, USED) == 0
-    assert {path.name for path in tars.glob("*.tar")} == {"another.tar"}
+    stay = before & {tar_name(shard) for shard in Manifest.load(url).shards}
+    assert before - stay
+    assert {path.name for path in tars.glob("*.tar")} == {*stay, "another.tar"}
 
 
 @pytest.mark.parametrize("spelt", ["{}", "{}/", "{}?…"], ids=["as it is", "with a stroke", "with a query"])

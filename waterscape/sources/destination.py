@@ -2,19 +2,24 @@
 
 A set behind a URL is made on this machine, checked, and sent file by file, its manifest last: until that is there,
 nobody takes what lies there for a set, and a transfer that was cut off is repeated.
+
+Not every store replaces a file as a whole. What takes the place of another file is sent twice, first under a name that
+holds its sha256 (`next-SHA256-NAME`): where the second transfer is torn, the first one is what the file was to be.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterscape.data.address import as_directory, is_remote, join, redact
-from waterscape.data.manifest import FILE
+from waterscape.data.manifest import FILE, Manifest
 from waterscape.errors import UserError
 from waterscape.sources.parallel import progress
 
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from waterscape.sources.making_command import Way
 
 SHARDS = (".tar", ".index.npy")  # what their files' names end with
+PACKED = r"-[^-]+-\d{6,}"  # behind a set's name, in the names of its shards
+ANEW = r"-without-\d+"  # behind that, once somebody has left the shard
+NEXT = re.compile(r"next-([0-9a-f]{64})-(.+)")
 SHARED = "name a folder that all machines share, --scratch FOLDER"
 
 
@@ -73,8 +81,18 @@ def check_whole(local: Path, otherwise: str) -> None:
         raise UserError(f"{local} is not whole ({report.findings[0]}): {otherwise}")
 
 
+def is_of(file: str, named: Manifest | None, name: str) -> bool:
+    """Whether a file's name is a shard's of a set that is called so, whether or not a manifest still names it."""
+    known = {f"{shard.name}{ending}" for shard in (named.shards if named else ()) for ending in SHARDS}
+    return file in known or re.fullmatch(rf"{re.escape(name)}{PACKED}({ANEW})?\.(tar|index\.npy)", file) is not None
+
+
 def _manifest_last(local: Path) -> list[Path]:
     return sorted((path for path in local.iterdir() if path.is_file()), key=lambda path: (path.name == FILE, path))
+
+
+def _next(path: Path) -> str:
+    return f"next-{sha256(path.read_bytes()).hexdigest()}-{path.name}"
 
 
 class There:
@@ -94,23 +112,65 @@ class There:
             raise UserError(f"{self.name} exists: choose another --out, or say that it may be replaced")
 
     def send(self, local: Path) -> None:
-        """Check the set and copy it there, the manifest last; what stood there before is removed."""
+        """Check the set and copy it there, the manifest last; shards of the set that stood there are removed."""
         check_whole(local, f"nothing was sent to {self.name}")
-        files = _manifest_last(local)
+        files, before = _manifest_last(local), None
+        with suppress(UserError):  # there is none, or nobody can read it
+            before = Manifest.load(self.url)
         with self._told("sending"):
             for name in self._stood:  # the old manifest first: a set half replaced must not look like one
-                if name.endswith(f"/{FILE}"):
+                if name.endswith(f"/{FILE}") or NEXT.fullmatch(name.rpartition("/")[2]):
                     self.system.rm_file(name)
             self._put_all(files)
-            self._remove(keep=[path.name for path in files])
+            kept = {path.name for path in files}
+            self._drop_shards(kept, lambda file: is_of(file, before, Manifest.load(local).name))
 
-    def bring(self, local: Path, wanted: Callable[[str], bool]) -> None:
-        """Copy the files that lie there, if wanted by their names, into a new directory."""
+    def manifest(self) -> Manifest:
+        """Of the set there; where its transfer was torn, the one that it was to be. Raises `UserError`."""
+        try:
+            return Manifest.load(self.url)
+        except UserError:
+            content = self.coming().get(FILE)
+            if content is None:
+                raise
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / FILE).write_bytes(content)
+                return Manifest.load(folder)
+
+    def coming(self) -> dict[str, bytes]:
+        """What files were to become whose transfer may have been torn: whole, by their names."""
+        found = {}
+        with self._told("fetching"):
+            for path in self._stood:
+                if named := NEXT.fullmatch(path.rpartition("/")[2]):
+                    content = self.system.cat_file(path)
+                    if sha256(content).hexdigest() == named[1]:
+                        found[named[2]] = content
+        return found
+
+    def bring(self, local: Path, wanted: Callable[[str], bool]) -> set[str]:
+        """Copy the files that lie there, if wanted by their names, into a new directory.
+
+        Returns the names of those that are torn there; in the directory they are what they were to be.
+        """
         local.mkdir(parents=True)
         with self._told("fetching"):
-            files = [name for name in self._stood if wanted(name.rpartition("/")[2]) and self.system.isfile(name)]
+            names = {path.rpartition("/")[2]: path for path in self._stood if self.system.isfile(path)}
+            files = [name for name in names if wanted(name) and not NEXT.fullmatch(name)]
             for name in progress(files, len(files), f"fetching {self.name}", "file"):
-                self.system.get_file(name, str(local / name.rpartition("/")[2]))
+                self.system.get_file(names[name], str(local / name))
+        torn = set()
+        for name, content in self.coming().items():
+            path = local / name
+            if not wanted(name) or (path.is_file() and path.read_bytes() == content):
+                continue
+            if name == FILE:
+                with suppress(UserError):  # the old one is whole: what it names has not been removed
+                    Manifest.load(local)
+                    continue
+            path.write_bytes(content)
+            torn.add(name)
+        return torn
 
     def exchange(self, local: Path, same: Collection[str], ours: Callable[[str], bool]) -> None:
         """Send the files of a directory but those that are the `same` there, the manifest last; others are removed.
@@ -119,25 +179,38 @@ class There:
         Shards go after it, and only those whose names are `ours`.
         """
         files = _manifest_last(local)
-        kept = {path.name for path in files}
+        sent = [path for path in files if path.name not in same]
+        kept = {path.name for path in files} | {_next(path) for path in sent if not path.name.endswith(SHARDS)}
         with self._told("sending"):
-            others = [name for name in self._stood if name.rpartition("/")[2] not in kept and self.system.isfile(name)]
-            self._drop([name for name in others if not name.endswith(SHARDS)])
-            self._put_all([path for path in files if path.name not in same])
-            shards = [name for name in others if name.endswith(SHARDS)]
-            self._drop([name for name in shards if ours(name.rpartition("/")[2])])
-            for name in shards:
-                if not ours(name.rpartition("/")[2]):
-                    print(f"{self.name}: {name} is none of this set's files, and stays", file=sys.stderr)
+            self._drop([path for path in self._others(kept) if not path.endswith(SHARDS)])
+            self._put_all(sent, twice=True)
+            self._drop_shards(kept, ours)
+
+    def _others(self, kept: Collection[str]) -> list[str]:
+        return [path for path in self._stood if path.rpartition("/")[2] not in kept and self.system.isfile(path)]
+
+    def _drop_shards(self, kept: Collection[str], ours: Callable[[str], bool]) -> None:
+        """Those that stood there before and are `ours` by their names; others are named and stay."""
+        shards = [path for path in self._others(kept) if path.endswith(SHARDS)]
+        self._drop([path for path in shards if ours(path.rpartition("/")[2])])
+        for path in shards:
+            if not ours(path.rpartition("/")[2]):
+                print(f"{self.name}: {path} is none of this set's files, and stays", file=sys.stderr)
 
     def _drop(self, names: Sequence[str]) -> None:
         for name in names:
             self.system.rm_file(name)
             print(f"{self.name}: {name} removed", file=sys.stderr)
 
-    def _put_all(self, files: Sequence[Path]) -> None:
+    def _put_all(self, files: Sequence[Path], *, twice: bool = False) -> None:
+        """With `twice`, what is no shard, and may take another file's place, under the next name first."""
         for path in progress(files, len(files), f"sending to {self.name}", "file"):
-            self._put(path)
+            if twice and not path.name.endswith(SHARDS):
+                self._put(path, _next(path))
+                self._put(path, path.name)
+                self.system.rm_file(join(self.folder, _next(path)))
+            else:
+                self._put(path, path.name)
         print(f"{self.name}: {len(files)} files sent", file=sys.stderr)
 
     @contextmanager
@@ -147,20 +220,14 @@ class There:
         except (OSError, NotImplementedError) as error:
             raise UserError(f"{self.name}: {doing} failed ({redact(str(error))}); the same command again") from error
 
-    def _put(self, path: Path) -> None:
+    def _put(self, path: Path, name: str) -> None:
         """One file, whose length is asked for afterwards."""
-        to = join(self.folder, path.name)
+        to = join(self.folder, name)
         self.system.makedirs(self.folder, exist_ok=True)
         self.system.put_file(str(path), to)
         arrived = self.system.size(to)
         if arrived != path.stat().st_size:
             raise OSError(f"{path.name}: {arrived} of {path.stat().st_size} bytes arrived")
-
-    def _remove(self, keep: Sequence[str]) -> None:
-        """Files of a set that stood there before."""
-        for name in self._stood:
-            if name.rpartition("/")[2] not in keep and name.endswith(SHARDS):
-                self.system.rm_file(name)
 
     def _listed(self) -> list[str]:
         self.system.invalidate_cache()

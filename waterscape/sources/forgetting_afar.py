@@ -2,7 +2,8 @@
 
 Shards that changed get names that stood for nothing before, and the manifest is replaced only when all of them have
 arrived: whoever reads finds the old set or the new one. Shards that no manifest names any more are removed last, so a
-call that was killed is ended by the same call again. The copy lies where the next call for that URL looks for it first.
+call that was killed is ended by the same call again, whatever it has torn. The copy lies where the next call for that
+URL looks for it first.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from waterscape.data.manifest import Manifest
 from waterscape.data.pack import lock
 from waterscape.data.without import drop_copies
 from waterscape.errors import UserError
-from waterscape.sources.destination import There, check_whole
+from waterscape.sources.destination import ANEW, There, check_whole, is_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDINGS = ("tar", "index.npy")
-ANEW = re.compile(r"-without-\d+")  # behind a shard's name, once somebody has left it
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Afar:
     there: There
     before: Manifest
     """Of the set that stood there."""
+    torn: frozenset[str]
+    """Names of files there that are not what they are in the copy, since an earlier transfer was cut off."""
 
     @classmethod
     @contextmanager
@@ -51,14 +53,15 @@ class Afar:
         """
         if is_http(url):
             raise UserError(f"{redact(url)} can only be read by this address: name the one that it is written to")
-        before, there = Manifest.load(url), There(url, replace=True)
+        there = There(url, replace=True)
+        before = there.manifest()
         named = {f"{shard.name}.{ending}" for shard in before.shards for ending in ENDINGS}
         with _folder(url) as folder:
             directory = folder / url.partition("?")[0].rstrip("/").rpartition("/")[2]
-            there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
+            torn = there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
             if before.shards:  # else everybody has left it
                 check_whole(directory, f"{there.name} was not changed")
-            yield cls(url, directory, there, before)
+            yield cls(url, directory, there, before, frozenset(torn))
 
     def send(self) -> None:
         """Have the set afar become what its copy is now. Raises `UserError` where sending fails."""
@@ -68,7 +71,7 @@ class Afar:
         for shard in left.shards:
             name = shard.name
             if known.get(name) != shard.sha256:
-                name = f"{ANEW.sub('', name)}-without-{len(left.facts['forgotten'])}"
+                name = f"{re.sub(ANEW, '', name)}-without-{len(left.facts['forgotten'])}"
                 for ending in ENDINGS:
                     (self.directory / f"{shard.name}.{ending}").rename(self.directory / f"{name}.{ending}")
             shards.append(replace(shard, name=name))
@@ -80,19 +83,14 @@ class Afar:
             same = {f"{name}.{ending}" for name in known for ending in ENDINGS}
         else:
             same = {path.name for path in self.directory.iterdir()}
+        before = self.before
         try:
-            self.there.exchange(self.directory, same, self._ours)
+            self.there.exchange(self.directory, same - self.torn, lambda file: is_of(file, before, before.name))
         finally:  # a run may have read shards of the old set until now, and cached them again
             stay = {shard.sha256 for shard in left.shards}
             for shard in self.before.shards:
                 if shard.sha256 not in stay:
                     drop_copies(shard)
-
-    def _ours(self, file: str) -> bool:
-        """Whether a file's name is a shard's of this set, whether or not a manifest still names it."""
-        named = {f"{shard.name}.{ending}" for shard in self.before.shards for ending in ENDINGS}
-        packed = rf"{re.escape(self.before.name)}-[^-]+-\d{{6,}}({ANEW.pattern})?\.(tar|index\.npy)"
-        return file in named or re.fullmatch(packed, file) is not None
 
 
 @contextmanager
