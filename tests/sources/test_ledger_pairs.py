@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import tarfile
+import tempfile
 
 import fsspec
 import pytest
@@ -12,6 +15,7 @@ from collected_pairs import OWNERS, collect, jpeg
 from packed_photos import checked, dropped, hashes, pack, packed, refused, samples
 
 from waterscape.data.manifest import Manifest
+from waterscape.data.pack import lock
 from waterscape.sources import making
 from waterscape.sources.destination import There
 from waterscape.sources.ledger import Ledger
@@ -128,7 +132,7 @@ def test_a_set_goes_to_any_url_of_fsspec_its_manifest_last(collected, tmp_path, 
     memory = fsspec.filesystem("memory")
     sent = []
     put = There._put
-    monkeypatch.setattr(There, "_put", lambda self, path: (put(self, path), sent.append(path.name)))
+    monkeypatch.setattr(There, "_put", lambda self, path, name: (put(self, path, name), sent.append(name)))
     url = f"memory://{tmp_path.name}/pairs"
     words = ["--ledger", collected, "--out", url]
     packed("pairs", *words)
@@ -142,13 +146,49 @@ def test_a_set_goes_to_any_url_of_fsspec_its_manifest_last(collected, tmp_path, 
             assert memory.cat_file(f"{url}/{name}") == local[name].read_bytes()
     assert Manifest.load(url).shards == Manifest.load(tmp_path / "pairs").shards
     assert "exists: choose another --out" in refused("pairs", *words)
+    strangers = {"backup.tar", "pairs-2-train-000000.tar", "pairs-train-extra.index.npy", "cities.tar"}
+    left = {"pairs-train-000099.tar", "pairs-test-000099.index.npy"}  # of a packing that was cut off
+    stale = f"next-{hashlib.sha256(b'of old').hexdigest()}-dropped.tsv"
+    for name in (*strangers, *left):
+        memory.pipe_file(f"{url}/{name}", b"something")
+    memory.pipe_file(f"{url}/{stale}", b"of old")
     packed("pairs", *words, "--samples-per-shard", 3, "--replace")
+    before = {f"{shard.name}.tar" for shard in Manifest.load(url).shards}
+    told = pack("pairs", *words, "--replace")[2]
     names = {name.rpartition("/")[2] for name in memory.ls(url, detail=False)}
-    assert {f"{shard.name}.tar" for shard in Manifest.load(url).shards} == {n for n in names if n.endswith(".tar")}
+    stand = {f"{shard.name}.{ending}" for shard in Manifest.load(url).shards for ending in ("tar", "index.npy")}
+    assert before - stand, "else nothing had to go"
+    assert {name for name in names if name.endswith((".tar", ".npy"))} == stand | strangers
+    assert stale not in names
+    assert all(f"/{name} is none of this set's files, and stays" in told for name in strangers)
     assert "name a folder that all machines share, --scratch" in refused("pairs", *words, "--part", "1/2")
     code, _, error = pack("pairs", "--ledger", collected, "--out", f"file://{tmp_path}/by-url/pairs")
     assert code == 0, error
     assert Manifest.load(tmp_path / "by-url" / "pairs")
+
+
+def test_what_a_killed_packing_has_left_goes_with_the_next_one(collected, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    words = ["--ledger", collected, "--out", f"memory://{tmp_path.name}/pairs"]
+    child = os.fork()
+    if not child:
+        try:
+            There.send = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            pack("pairs", *words)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    (folder,) = (tmp_path / "temporary").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    assert list(folder.rglob("*.tar")), "else there is nothing to show"
+    packed("pairs", *words, "--dry-run")
+    assert folder.is_dir(), "a dry run removes nothing"
+    held = lock(folder, os.O_RDONLY, "busy")
+    assert "by another process of yours" in refused("pairs", *words)
+    os.close(held)
+    packed("pairs", *words)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_parts_behind_a_url_and_a_transfer_that_was_cut_off(collected, tmp_path, monkeypatch):
@@ -158,12 +198,12 @@ def test_parts_behind_a_url_and_a_transfer_that_was_cut_off(collected, tmp_path,
         packed("pairs", *words, "--part", f"{part}/2")
     put, count = There._put, 0
 
-    def cut(self, path):
+    def cut(self, path, name):
         nonlocal count
         count += 1
         if count == 3:
             raise ConnectionError("the line was cut")
-        put(self, path)
+        put(self, path, name)
 
     monkeypatch.setattr(There, "_put", cut)
     assert "sending failed (the line was cut); the same command again" in refused("pairs", *words, "--join")

@@ -9,17 +9,19 @@ holds its sha256 (`next-SHA256-NAME`): where the second transfer is torn, the fi
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterscape.data.address import as_directory, is_remote, join, redact
 from waterscape.data.manifest import FILE, Manifest
+from waterscape.data.pack import lock
 from waterscape.errors import UserError
 from waterscape.sources.parallel import progress
 
@@ -49,8 +51,13 @@ def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
         raise UserError(f"{redact(out)} is made in parts: {SHARED}")
     there = There(out, replace=way.replace)
     name = out.partition("?")[0].rstrip("/").rpartition("/")[2]
-    with tempfile.TemporaryDirectory(prefix="waterscape-") as temporary:
-        local = (way.scratch or Path(temporary)) / name
+    with ExitStack() as stack:
+        if way.scratch is not None:
+            local = way.scratch / name
+        elif way.dry_run:
+            local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="waterscape-"))) / name
+        else:
+            local = stack.enter_context(own_folder(out, "pack")) / name
         joined = way.join and (local / FILE).is_file() and not local.with_name(f"{name}.parts").exists()
         if way.dry_run:
             if joined:
@@ -61,6 +68,30 @@ def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
             there.send(local)
             shutil.rmtree(local)
     return code
+
+
+@contextmanager
+def own_folder(url: str, word: str) -> Iterator[Path]:
+    """A folder for what is on its way to a URL, which only this user can read: empty, and removed at the end.
+
+    It has the same name for the same URL and `word`: what a killed call has left in it goes first.
+
+    Raises:
+        UserError: another process is using it.
+    """
+    name = sha256(redact(url).rstrip("/").encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"waterscape-{word}-{os.getuid()}-{name}"
+    busy = f"{redact(url)} is being changed by another process of yours"
+    if folder.is_dir():
+        os.close(lock(folder, os.O_RDONLY, busy))
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    descriptor = lock(folder, os.O_RDONLY, busy)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def working_place(out: str, way: Way) -> Path:

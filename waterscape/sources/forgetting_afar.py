@@ -8,25 +8,20 @@ URL looks for it first.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waterscape.data.address import is_http, redact
 from waterscape.data.manifest import Manifest
-from waterscape.data.pack import lock
 from waterscape.data.without import drop_copies
 from waterscape.errors import UserError
-from waterscape.sources.destination import ANEW, There, check_whole, is_of
+from waterscape.sources.destination import ANEW, There, check_whole, is_of, own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ENDINGS = ("tar", "index.npy")
 
@@ -56,7 +51,7 @@ class Afar:
         there = There(url, replace=True)
         before = there.manifest()
         named = {f"{shard.name}.{ending}" for shard in before.shards for ending in ENDINGS}
-        with _folder(url) as folder:
+        with own_folder(url, "forget") as folder:
             directory = folder / url.partition("?")[0].rstrip("/").rpartition("/")[2]
             torn = there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
             if before.shards:  # else everybody has left it
@@ -91,21 +86,3 @@ class Afar:
             for shard in self.before.shards:
                 if shard.sha256 not in stay:
                     drop_copies(shard)
-
-
-@contextmanager
-def _folder(url: str) -> Iterator[Path]:
-    """Empty, the same for the same URL, and removed at the end; what a killed call has left in it goes first."""
-    name = sha256(redact(url).rstrip("/").encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"waterscape-forget-{os.getuid()}-{name}"
-    busy = f"{redact(url)} is being changed by another process of yours"
-    if folder.is_dir():
-        os.close(lock(folder, os.O_RDONLY, busy))
-        shutil.rmtree(folder)
-    folder.mkdir(mode=0o700)
-    descriptor = lock(folder, os.O_RDONLY, busy)
-    try:
-        yield folder
-    finally:
-        os.close(descriptor)
-        shutil.rmtree(folder, ignore_errors=True)
