@@ -88,7 +88,7 @@ def pieces(dataset: Any, tile_size: int) -> Generator[Piece]:
 
     tops = iter(range(0, south, height))
     kept = max(KEPT, 2 * threads * line_bytes * tallest)
-    with ExitStack() as opened, _cache_of(kept), ThreadPoolExecutor(threads, "cutting") as pool:
+    with ExitStack() as opened, cache_of(kept), ThreadPoolExecutor(threads, "cutting") as pool:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
             for _ in range(threads):  # here, since a thread that opens its first file registers all of GDAL's drivers
                 handle = opened.enter_context(rasterio.open(dataset.name, driver=dataset.driver))
@@ -144,7 +144,7 @@ def cut_up(paths: Sequence[Path], out: Path, tile_size: int, advance: Callable[[
 
 
 @contextmanager
-def _cache_of(count: int) -> Iterator[None]:
+def cache_of(count: int) -> Iterator[None]:
     """GDAL's cache of blocks bounded to so many bytes; `rasterio.Env` would give it back only if it were outermost."""
     from rasterio.env import get_gdal_config, set_gdal_config
 
