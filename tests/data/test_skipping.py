@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from waterscape.data import shards as shards_module
+from waterscape.data import open_file
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.opening import open_samples
 from waterscape.data.order import Order
@@ -63,7 +63,7 @@ def all_damaged(skipped):
 
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch):
-    monkeypatch.setattr(shards_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(open_file, "LOOK_SECONDS", 0.0)
 
 
 def overwrite(water):

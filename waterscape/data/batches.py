@@ -16,12 +16,13 @@ import torch
 from waterscape.data.buffers import Pool
 from waterscape.data.damage import Damage, Skipped
 from waterscape.data.manifest import Column
+from waterscape.data.open_file import OpenFile
 from waterscape.data.order import Order
 from waterscape.data.pictures import Size, decode_samples
 from waterscape.data.plan import Planned, plan, reading
 from waterscape.data.renamed import decode_as
 from waterscape.data.shard import ShardError
-from waterscape.data.shards import OpenFile, ShardSet
+from waterscape.data.shards import ShardSet
 from waterscape.errors import UserError
 
 __all__ = ["Batches", "Loaded", "ShardSet"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from waterscape.data.ahead import Ahead
 from waterscape.data.index import column_names as column_names
 from waterscape.data.indexes import Indexes
 from waterscape.data.manifest import Column, Manifest
+from waterscape.data.open_file import OpenFile
 from waterscape.data.readahead import ReadAhead
 from waterscape.data.shard import BLOCK, NAME_BYTES, ShardError, Value, crc32, decode, padding
 from waterscape.data.store import MEND, Remote, open_store
@@ -27,29 +27,6 @@ if TYPE_CHECKING:
 
 MOST_OPEN_FILES = 256
 FEW_OPEN_FILES = 8  # of tars in a cache, which no other process can evict meanwhile
-LOOK_SECONDS = 1.0
-
-
-class OpenFile:
-    """A file descriptor that closes when nobody holds it any more: a thread in mid-read keeps what a cache let go."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path, self.descriptor = path, descriptor
-        self._identity = _identity(os.fstat(self.descriptor))
-        self._looked = time.monotonic()
-
-    def replaced(self) -> bool:
-        """Whether its name is by now another file's, or none's: the disk is asked once in `LOOK_SECONDS` at most."""
-        if time.monotonic() - self._looked < LOOK_SECONDS:
-            return False
-        self._looked = time.monotonic()
-        try:
-            return _identity(self.path.stat()) != self._identity
-        except OSError:
-            return True
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
 
 
 class ShardSet:
@@ -296,7 +273,3 @@ class ShardSet:
         tar = self.store.address(f"{self.shards[shard].name}.tar")
         where = f"{tar}, sample {key}, column {column}, offset {offset}"
         return ShardError(f"{where}: {what}; {MEND}", (shard, row))
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections import Counter, defaultdict
 from contextlib import ExitStack, suppress
@@ -17,25 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from waterscape.data.manifest import FILE, Manifest
 from waterscape.data.without import remove_samples, samples_of, settle, unfinished
 from waterscape.durable import write_bytes, write_text
 from waterscape.errors import UserError
 from waterscape.sources.ledger import Ledger
-from waterscape.sources.ledger.packing import tile_files
 from waterscape.sources.ledger_pairs import counted_again
 from waterscape.sources.photo_tally import LIST
 from waterscape.sources.set_sheet import CONTACT, draw_contact
+from waterscape.sources.their_files import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from waterscape.sources.ledger import Photo
 
-KEY = re.compile(r"[a-z]+-[0-9a-f]{16}")  # a photo's name (`Ledger.key_of`) within a file's
-SHEETS = ("*.sheet.png", "*.sheets", "*contact*.png")  # pictures of many photos, beside a ledger or its folders
 COUNTED = ("split", "fingerprint", "licence", "synthetic", "group", "metres_per_pixel", "stored", "photo")
 TEXTS = (".json", ".tsv", ".txt", ".md", ".csv")
 
@@ -156,7 +151,7 @@ def forget(
         tombstone = ledgers[0].tombstone(person.source, person.owner) if ledgers else ""
         for directory in sets:
             _leave_set(person, directory, ledgers, photos, tombstone, done, dry_run=dry_run)
-        done.files, done.sheets = _files(ledgers, photos, also)
+        done.files, done.sheets = files_of(ledgers, photos, also)
         if not dry_run:
             left()
             for file in (*done.files, *done.sheets):
@@ -287,43 +282,3 @@ def _beside(theirs: Theirs, fresh: Path, left: Manifest) -> None:
                 draw_contact(fresh, left)
         else:
             write_bytes(fresh / path.name, path.read_bytes())
-
-
-def _files(
-    ledgers: Sequence[Ledger], photos: Mapping[str, Photo], also: Sequence[Path]
-) -> tuple[list[Path], list[Path]]:
-    """Files of their photos and tiles, by whatever tool; and pictures of many photos, among which theirs may be."""
-    if not photos:
-        return [], []
-    files, folders = set(), {ledger.path.absolute().parent for ledger in ledgers}
-    around = folders | {path.absolute() for path in also}
-    for ledger in ledgers:
-        tiles: defaultdict[bool, set[str]] = defaultdict(set)  # theirs, or others'
-        for key, file in tile_files(ledger):
-            tiles[key in photos].add(file)
-        named = {photo.file for photo in photos.values()} | (tiles[True] - tiles[False])
-        files |= {ledger.path_of(name) for name in named if name}
-    below = {path.parent for path in files}
-    around |= {folder.parent for folder in below}
-    for folder in below | {path.absolute() for path in also}:
-        for above, _, names in os.walk(folder):
-            files |= {Path(above, name) for name in names if _is_of(name, photos)}
-    for folder in folders:
-        with suppress(OSError):
-            files |= {path for path in folder.iterdir() if path.is_file() and _is_of(path.name, photos)}
-    sheets = {path for folder in around for pattern in SHEETS for path in folder.glob(pattern)}
-    sheets |= {path for folder in around for path in folder.glob("*/*.png") if _shows(path, photos)}
-    return sorted(path for path in files if path.exists()), sorted(sheets)
-
-
-def _shows(path: Path, photos: Mapping[str, Photo]) -> bool:
-    """Whether a sheet says, in its text `photos`, that it shows one of these."""
-    if KEY.search(path.name):  # a tile, not a sheet
-        return False
-    with suppress(OSError, ValueError, SyntaxError), Image.open(path, formats=("PNG",)) as sheet:
-        return _is_of(str(sheet.info.get("photos", "")), photos)
-    return False
-
-
-def _is_of(name: str, photos: Mapping[str, Photo]) -> bool:
-    return any(key in photos for key in KEY.findall(name))
