@@ -26,9 +26,10 @@ which was not tried apart. Fine speckle that the given tile does not show is not
 
 Nearly all of the wet area's error on real tiles is of one sign (in a run like these 1.22 %, in sum -1.17 %; bicubic
 -1.94 %): the synthetic world's shores are not quite real ones. Trained on real tiles and asked for others, whose ground
-it has not seen (the 79 in two halves, each in its turn; --side 32, the first part alone, 4000 images), it keeps the area
-of a tile of 128×128 to 0.76 %, of four together, as large as one of 256×256, to 0.43 %, and of all to -0.14 %; PSNR is
-32.5, SSIM 0.957, the shoreline's error 0.309 px. So where the area counts, train on tiles like those to be enlarged.
+it has not seen (the 79 in two halves, each in its turn; --side 32, the first part alone, 4000 images), it keeps the
+area of a tile of 128×128 to 0.76 %, of four together, as large as one of 256×256, to 0.43 %, and of all to -0.14 %;
+PSNR is 32.5, SSIM 0.957, the shoreline's error 0.309 px. So where the area counts, train on tiles like those to be
+enlarged.
 """
 
 from __future__ import annotations
