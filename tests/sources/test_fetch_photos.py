@@ -178,6 +178,22 @@ def test_parts_at_once_and_their_join_fetch_what_one_would_and_nothing_twice(vk,
     assert not list(tmp_path.glob("photos.db.part-*"))
 
 
+@pytest.mark.long
+def test_parts_as_jobs_of_this_machine_share_the_rate_and_tell_no_token(vk, tmp_path):
+    del vk.posted[24:]
+    command = [sys.executable, "tools/fetch_photos.py", *map(str, words(tmp_path, "--submit", 2))]
+    here = {**os.environ, "PATH": "/nowhere"}  # without SLURM, where there is some
+    ended = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert vk.most_in_a_second() <= 3
+    assert {state for state, *_ in known(tmp_path).values()} == {"fetched"}
+    assert set(vk.downloads) == set(known(tmp_path)) == wanted(vk.posted)
+    assert set(vk.downloads.values()) == {1}
+    assert TOKEN[:8] not in ended.stdout + ended.stderr
+    for path, content in everything(tmp_path).items():
+        assert TOKEN[:8].encode() not in content, path
+
+
 def test_a_join_names_the_parts_that_are_lacking(hurried, tmp_path):
     vk = hurried
     assert "run --part 1/N" in run_tool("fetch_photos", *words(tmp_path, "--join"))[2]
