@@ -7,7 +7,8 @@ samples, as `pack_occurrence` makes them, into the same number of tars.
 
 Limit: the bytes of our tars, ready in memory, written in pieces of 1 MiB and forced to disk, as ours has it: the disk
 begins while a file grows, and two files are forced at once while the next one is written. All of it lies on a disk, not
-in memory. Taken in turn in one process; the median of the rounds' ratios counts.
+in memory. Taken in turn in one process; the median of the rounds' ratios counts. Where the rest goes, and what two
+cores allow at best, `python -m benchmarks.writing_steps` says (its output: `docs/speed.md`).
 """
 
 from __future__ import annotations
