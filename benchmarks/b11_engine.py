@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -29,8 +28,8 @@ from waterscape.training.run import Run
 
 BATCH = 64
 TILES = 1024
-STEPS = 12  # in a row, before the other's turn
-TURNS = 15
+STEPS = 4  # in a row, before the other's turn: the shorter, the more alike the machine is for both
+TURNS = 61
 
 
 def figures() -> Iterator[Figure]:
@@ -51,7 +50,7 @@ def figures() -> Iterator[Figure]:
                 seconds[steps] = time.perf_counter() - began
             ratios.append(seconds[ours] / seconds[bare])
         close()
-    yield Figure("B11", "loop", median(ratios), "<=", 1.03)
+    yield Figure.over("B11", "loop", ratios, "<=", 1.03)
 
 
 def write_tiles(out: Path) -> Path:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +55,10 @@ for _ in sys.stdin:  # a line a round, once all processes have imported what the
 def make_set(
     out: Path, samples: int, *, images: int, samples_per_shard: int = 1024, side: int = 64, columns: int = 1
 ) -> None:
-    """A set of columns of `side` × `side` bytes, from which the first `images` of epoch 0 (seed 0) can be read."""
+    """A set of columns of `side` × `side` bytes, from which the first `images` of epoch 0 (seed 0) can be read.
+
+    A small shard of the split valid is whole: of it a run shows samples.
+    """
     names = [COLUMN, *(f"other{number}.npy" for number in range(1, columns))]
     out.mkdir()
     counts = np.full(-(-samples // samples_per_shard), samples_per_shard)
@@ -62,16 +68,17 @@ def make_set(
     size = sum(map(len, encode(COLUMN, tile)))
     record = BLOCK + size + padding(size)
     shards, first = [], 0
-    for number, count in enumerate(counts.tolist()):
-        name, keys = f"{out.name}-train-{number:06d}", [f"{first + row:09d}" for row in range(count)]
-        if number in filled:
+    planned = [("train", number, count) for number, count in enumerate(counts.tolist())] + [("valid", 0, 64)]
+    for split, number, count in planned:
+        name, keys = f"{out.name}-{split}-{number:06d}", [f"{first + row:09d}" for row in range(count)]
+        if split == "valid" or number in filled:
             writer = ShardWriter(out, name)
             for key in keys:
                 writer.add(key, dict.fromkeys(names, tile))
             sha256, index_sha256 = writer.finish()
         else:
             sha256, index_sha256 = "0" * 64, _write_hole(out, name, keys, names, size, record)
-        shards.append(Shard(name, "train", count, record * count * columns + 2 * BLOCK, sha256, index_sha256))
+        shards.append(Shard(name, split, count, record * count * columns + 2 * BLOCK, sha256, index_sha256))
         first += count
     held = tuple(Column(name, "|u1", (side, side)) for name in names)
     Manifest(out.name, held, tuple(shards), {"synthetic": True}).save(out)
@@ -90,6 +97,29 @@ def _write_hole(out: Path, name: str, keys: list[str], columns: list[str], size:
     with (out / f"{name}.tar").open("wb") as tar:
         tar.truncate(record * len(keys) * len(columns) + 2 * BLOCK)
     return hashlib.sha256(stream.getvalue()).hexdigest()
+
+
+def begin_run(data: Path) -> dict[str, float]:
+    """What `waterscape train` takes for one batch of 64: `seconds` until its first step is done, and its `peak_mb`."""
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "run"
+        words = ["--data", data, "--out", out, "--images", 64, "--batch", 64, "--evaluate-every", 0, "--no-tensorboard"]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "waterscape", "train", "water_vae", *map(str, words)], stderr=subprocess.DEVNULL
+        )
+        ledger = out / "ledger" / "rank-00000.tsv"
+        while not (ledger.exists() and ledger.stat().st_size) and not _ended(process.pid):
+            time.sleep(0.002)
+        seconds = time.perf_counter() - began
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f"{data}: training ended with {os.waitstatus_to_exitcode(status)}")
+        return {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1024}
+
+
+def _ended(number: int) -> bool:
+    return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def open_and_read(

@@ -5,7 +5,8 @@ index and manifest are whole; of the tars only those that the first batches read
 of the right length. Each set is opened and the same number of images read from it by a process of its own, as training
 does. Time is that until the first batch is there. Memory is told twice: at the peak of the whole process, libraries
 included (`VmHWM`), and what opening and reading came to hold themselves (`RssAnon`). No peer: `webdataset` reads no
-index.
+index. At 10³ and 10⁷ a whole `waterscape train` is started too: seconds until its first step is done, of which loading
+libraries takes most, how many more they are at 10⁷, and its peak.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, NotHereError, note
-from benchmarks.hollow_sets import make_set, open_and_read
+from benchmarks.hollow_sets import begin_run, make_set, open_and_read
 
 IMAGES = 8192
 ROUNDS = 7
@@ -38,6 +39,7 @@ def figures() -> Iterator[Figure]:
             found[name] = {key: np.array([one[key] for one in rounds]) for key in rounds[0]}
             told = ", ".join(f"{key} {np.median(values):.4g}" for key, values in found[name].items())
             note(f"R1 {name} samples: {told}")
+        begun = {name: [begin_run(Path(directory) / name) for _ in range(ROUNDS)] for name in ("1e3", "1e7")}
     small, large, *largest = found.values()
     yield Figure.over("R1", "own-MB-more-at-1e6", large["own_mb"] - small["own_mb"], "<=", 16)
     yield Figure.over("R1", "peak-MB-1e6", large["peak_mb"], "<=", 500)
@@ -45,3 +47,8 @@ def figures() -> Iterator[Figure]:
     for name, of in zip(list(SIZES)[2:], largest, strict=True):
         yield Figure.over("R1", f"peak-MB-{name}", of["peak_mb"], "<=", 500)
         yield Figure.over("R1", f"start-seconds-{name}", of["seconds"], "<=", 3)
+    few, many = (np.array([one["seconds"] for one in begun[name]]) for name in ("1e3", "1e7"))
+    note(f"R1 train: seconds to the first step {np.median(few):.3g} at 1e3, {np.median(many):.3g} at 1e7")
+    yield Figure.over("R1", "train-seconds-more-at-1e7", many - few, "<=", 3)
+    yield Figure.over("R1", "train-seconds-1e7", many)
+    yield Figure.over("R1", "train-peak-MB-1e7", [one["peak_mb"] for one in begun["1e7"]], "<=", 500)
