@@ -1,10 +1,10 @@
 """Where writing spends its time: `python -m benchmarks.writing_steps`, MB/s and shares of the limit of B6.
 
 The pieces of `SetWriter` are put on one after another, from bytes that are ready and are only written and forced to
-disk, to a set under its own name. Below stands what no order of the work can exceed: sha256 of the tars on one thread,
-since each sum is taken from a file's beginning to its end, one file after the other; sha256 and the plain write, both
-cores at work all the time and nothing else to do; and all the processor time that ours takes, shared among the cores
-without a moment's wait. The samples are B6's, on a disk; medians of the rounds, a share is the rounds' ratio.
+disk, to a set under its own name. Below stands what bounds it: sha256 of the tars on one thread, which a writer that
+makes one shard after the other cannot exceed, since a sum goes from a file's beginning to its end; sha256 and the plain
+write, with all cores at work all the time and nothing else to do; and all the processor time that ours takes, shared
+among the cores without a moment's wait. The samples are B6's, on a disk; medians, a share is the rounds' ratio.
 """
 
 from __future__ import annotations
