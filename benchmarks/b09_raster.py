@@ -3,9 +3,9 @@
 Ours: `rasters.segment.segment_scene`, from the GeoTIFF (int16, 256×256 blocks, deflate) to probabilities on the disk,
 bands, nodata and softmax included. Peers, on bands that are in memory already: `unfold`, torch's view of all patches
 copied batch by batch; `python-gather`, a slice for each pixel, stacked: both 4096 patches a batch (the reference's) and
-torch's usual threads. Limit: the convolutions alone, on ready bands in our tiles and threads, with nothing before or
-after. Beside it, not judged: one call on all of the raster by torch's threads. Pixels a second, taken in turn; the
-scene is synthetic, the network the reference's, untrained.
+torch's usual threads. Limit: the convolutions alone, called as ours calls them, on ready bands in our tiles and
+threads, with nothing before or after. Pixels a second, taken in turn; the scene is synthetic, the network the
+reference's, untrained.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.b06_writing import SCRATCH
-from benchmarks.figure import Figure, note
+from benchmarks.figure import Figure
 from benchmarks.turns import take_turns
 from waterscape import models
 from waterscape.models import Trained
@@ -60,7 +60,6 @@ def figures() -> Iterator[Figure]:
         sides: dict[str, Callable[[], float]] = {
             "ours": lambda: ours(scene, trained, Path(directory)),
             "convolutions": lambda: convolutions(network, bands),
-            "one call": lambda: one_call(network, bands),
             "unfold": lambda: patches(network, unfolded(bands)),
             "python-gather": lambda: patches(network, gathered(bands)),
         }
@@ -68,7 +67,6 @@ def figures() -> Iterator[Figure]:
     yield Figure.over("B9", "unfold", rates["ours"] / rates["unfold"], ">=", 8)
     yield Figure.over("B9", "python-gather", rates["ours"] / rates["python-gather"], ">=", 12)
     yield Figure.over("B9", "limit", rates["ours"] / rates["convolutions"], ">=", 0.85)
-    note(f"B9 one call: {np.median(rates['ours'] / rates['one call']):.2f} of ours to one call on the whole")
 
 
 def write_scene(path: Path) -> None:
@@ -114,16 +112,6 @@ def convolutions(network: torch.nn.Module, bands: NDArray[np.float32]) -> float:
         taken = time.perf_counter() - began
     torch.set_num_threads(before)
     return (HEIGHT - 2 * MARGIN) * (WIDTH - 2 * MARGIN) / taken
-
-
-def one_call(network: torch.nn.Module, bands: NDArray[np.float32]) -> float:
-    """All of the raster at once."""
-    laid = torch.from_numpy(bands)[None].permute(0, 3, 1, 2).contiguous()
-    torch.set_num_threads(THREADS)
-    began = time.perf_counter()
-    with torch.inference_mode():
-        network(laid)
-    return HEIGHT * WIDTH / (time.perf_counter() - began)
 
 
 def patches(network: torch.nn.Module, batches: Iterator[torch.Tensor]) -> float:
