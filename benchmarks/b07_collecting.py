@@ -3,27 +3,30 @@
 Ours: `pack_scenes`, from the folder to a whole set under its name. A first reading of every photo decodes it to its
 end, though at half its size and without colours, which is enough for fingerprints, and takes its sha256; near
 duplicates and split follow; a second reading, which takes the sha256 again, brings the bytes into shards with crc32,
-sha256, index, contact sheet, fsync; all processes started and ended. Each photo has some 85 near duplicates here, all
-of which are found and told. Peer:
+sha256, index, contact sheet, fsync; all threads and processes started and ended. Each photo has some ten near
+duplicates here, all of which are found and told. Peer:
 `img2dataset` into WebDataset tars, as many processes, no resizing, JPEG kept as it is after decoding (`skip_reencode`),
-as ours does it; its time is what it states itself, from its first download to its last shard, without its start and
-end. Its server is a process of ours on the same cores: reading over HTTP is part of what is compared, since that is
-what `img2dataset` does; a second figure (`-undecoded`) has it decode nothing. Photos are synthetic, 640 × 480.
+which is what ours does, and less work than resizing and encoding each, its usual way; its time is what it states
+itself, from its first download to its last shard, without its start and end. Its server is a process of ours on the
+same cores: reading over HTTP is part of what is compared, since that is what `img2dataset` does. Photos are synthetic,
+640 × 480.
+
+A second figure (`-undecoded`) has the peer copy bytes and decode nothing, so that a damaged photo goes into the shards.
 
 Limit, in the notes: decoding and encoding the photos alone, in as many processes as there are cores.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import multiprocessing
 import os
 import shutil
-import socketserver
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +40,11 @@ from waterscape.sources import making
 from waterscape.sources.photo_set import Sharing
 from waterscape.sources.scenes import Classes, Scenes
 
-PHOTOS = 8192
+PHOTOS = 1024
 MADE = 96  # different ones
 ROUNDS = 7
 CORES = len(os.sched_getaffinity(0))
+PER_SHARD = PHOTOS // (2 * CORES)  # the peer has a process for each shard
 
 
 def figures() -> Iterator[Figure]:
@@ -50,13 +54,14 @@ def figures() -> Iterator[Figure]:
         photos = write_folder(here / "photos")
         server = Server(here / "photos")
         peers = {
-            "img2dataset": PeerProcess("img2dataset", server.urls, here / "peer", CORES, "decoded"),
-            "img2dataset-undecoded": PeerProcess("img2dataset", server.urls, here / "peer-2", CORES, "undecoded"),
+            name: PeerProcess("img2dataset", server.urls, here / form, CORES, PER_SHARD, form)
+            for name, form in (("img2dataset", "decoded"), ("img2dataset-undecoded", "undecoded"))
         }
         rates = take_turns("B7", {"ours": Ours(here), **peers, "decode + encode alone": Limit(photos)}, ROUNDS)
         for peer in peers.values():
             peer.close()
         server.close()
+        note(f"B7 ours {np.median(rates['ours'] / rates['decode + encode alone']):.2f} of decoding and encoding alone")
         for name in peers:
             yield Figure.over("B7", name, rates["ours"] / rates[name], ">=", 1.5)
 
@@ -82,7 +87,7 @@ class Ours:
         """One turn."""
         shutil.rmtree(self.out, ignore_errors=True)
         began = time.perf_counter()
-        options = Classes(sharing=Sharing(samples_per_shard=512))
+        options = Classes(sharing=Sharing(samples_per_shard=PER_SHARD))
         making.pack(Scenes.find((self.photos,), self.out, options), self.out, processes=CORES)
         return PHOTOS / (time.perf_counter() - began)
 
@@ -116,27 +121,25 @@ class Server:
     def __init__(self, root: Path) -> None:
         content = {f"/{path.relative_to(root)}": path.read_bytes() for path in sorted(root.rglob("*.jpg"))}
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = content[self.path]
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = await reader.readuntil(b"\r\n\r\n")
+            body = content[request.split(maxsplit=2)[1].decode()]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body))
+            writer.write(body)
+            await writer.drain()
+            writer.close()
 
-            def log_message(self, *_: object) -> None:
-                pass
+        async def serve() -> None:
+            server = await asyncio.start_server(answer, sock=listening, backlog=512)
+            await server.serve_forever()
 
-        class Many(socketserver.ThreadingTCPServer):
-            request_queue_size, daemon_threads = 512, True
-
-        server = Many(("127.0.0.1", 0), Handler)
-        address = f"http://127.0.0.1:{server.server_address[1]}"
+        listening = socket.create_server(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self.urls = root.parent / "urls.txt"
         self.urls.write_text("".join(f"{address}{name}\n" for name in content))
-        self.process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+        self.process = multiprocessing.get_context("fork").Process(target=lambda: asyncio.run(serve()), daemon=True)
         self.process.start()
-        server.socket.close()
+        listening.close()
         note(
             f"B7 {np.mean([len(body) for body in content.values()]) / 1024:.0f} KiB a synthetic photo, {PHOTOS} of them"
         )
