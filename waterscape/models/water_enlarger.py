@@ -20,16 +20,21 @@ Its averaged weights on tiles that were held out, one seed:
     bicubic                 28.26   0.938  0.426 px  1.49 %       28.21   0.907  0.447 px  1.96 %
     bicubic conserved       28.98   0.949  0.486 px  1.32 %       28.85   0.926  0.551 px  1.41 %
 Shoreline and wet area (error of the area within the 50 % line) as `metrics/enlargement.py` defines them. The expected
-area of water is off by 0.04 %, which is the rounding of the given tile. In so short an adversarial part the
-discriminator learns little (0.55 of its verdicts are right): what the second part adds may be its lower rate alone,
-which was not tried apart. Fine speckle that the given tile does not show is not made up.
+area of water is off by 0.04 %, which is the rounding of the given tile. Fine speckle that the given
+tile does not show is not made up.
+
+What the second part adds seems to be its lower rate: the discriminator adds nothing yet. Trained on forty real tiles,
+one rate throughout, and asked for the other 39, 6000 images (--side 32 --adversarial-rate 1), PSNR, shoreline and wet
+area are 33.13, 0.355 px and 0.79 % with it from 2000 images on, 33.11, 0.356 px and 0.77 % without, 33.08, 0.357 px and
+0.75 % at ten times its weight; neighbouring pixels differ by 1.57 % of occurrence in each, where true ones do by 1.87.
+After these 500 steps 0.56 of its verdicts are right. Longer ones were not tried.
 
 Nearly all of the wet area's error on real tiles is of one sign (in a run like these 1.22 %, in sum -1.17 %; bicubic
 -1.94 %): the synthetic world's shores are not quite real ones. Trained on real tiles and asked for others, whose ground
-it has not seen (the 79 in two halves, each in its turn; --side 32, the first part alone, 4000 images), it keeps the
-area of a tile of 128×128 to 0.76 %, of four together, as large as one of 256×256, to 0.43 %, and of all to -0.14 %;
-PSNR is 32.5, SSIM 0.957, the shoreline's error 0.309 px. So where the area counts, train on tiles like those to be
-enlarged.
+it has not seen (the 79 in the two halves of tests/models/test_water_enlarger.py, each in its turn; --side 32, the first
+part alone, 4000 images), it keeps the area of a tile of 128×128 to 0.76 %, of four together, as large as one of
+256×256, to 0.43 %, and of all to -0.14 %; PSNR is 32.5, SSIM 0.957, the shoreline's error 0.309 px. So where the area
+counts, train on tiles like those to be enlarged.
 """
 
 from __future__ import annotations
