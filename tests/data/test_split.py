@@ -26,6 +26,18 @@ def test_assignment_is_whole_near_the_shares_and_free_of_order(groups, shares, s
     assert assign({group: groups[group] for group in shuffled}, dict(reversed(shares.items())), seed) == result
 
 
+def test_a_split_without_a_share_stays_empty_and_a_large_group_stays_where_it_is_wanted():
+    for seed in range(20):
+        shares = {"train": 0.8, "val": 0.1, "test": 0.1}
+        result = assign({"large": 1000, "one": 1, "another": 1}, shares, seed)
+        assert result["large"] == "train"
+        assert len(set(result.values())) == 3
+        assert set(assign({"a": 1, "b": 2, "c": 3}, {"train": 0.5, "val": 0.5, "test": 0.0}, seed).values()) == {
+            "train",
+            "val",
+        }
+
+
 def test_many_equal_groups_meet_the_shares_and_seeds_differ():
     groups = {f"block {number}": 1 for number in range(1000)}
     shares = {"train": 0.8, "val": 0.1, "test": 0.1}

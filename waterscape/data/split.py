@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from waterscape.errors import UserError
@@ -41,9 +42,10 @@ def place(longitude: float, latitude: float, block_km: float) -> str:
 def assign(groups: Mapping[str, int], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
     """Split whole groups by shares of their samples: group -> split.
 
-    Groups are taken in the order of a hash of their names; each goes where most samples are still wanted, the last ones
-    to splits that have nothing yet. So no split gets more than its share and one group beyond it, and none is empty
-    where there are groups enough. A pure function: the order of the mappings does not matter.
+    Groups are taken in the order of a hash of their names; each goes where most samples are still wanted. A split that
+    has a share and got nothing is then given the smallest group of the one that has most beyond its share, as long as
+    that keeps another. So no split gets more than its share and one group beyond it, and none is empty where there are
+    groups enough. A pure function: the order of the mappings does not matter.
 
     Args:
         groups: samples in each group.
@@ -57,12 +59,20 @@ def assign(groups: Mapping[str, int], shares: Mapping[str, float], seed: int = 0
         raise UserError(f"shares {dict(shares)} must be positive and add up to 1, as in train 0.8, val 0.1, test 0.1")
     total = sum(groups.values())
     wanted = {split: share * total for split, share in sorted(shares.items())}
-    empty = {split for split in wanted if shares[split] > 0}
+    ordered = sorted(groups, key=lambda name: (hash64(seed, name), name))
     result = {}
-    for taken, group in enumerate(sorted(groups, key=lambda name: (hash64(seed, name), name))):
-        left = len(groups) - taken
-        split = max(sorted(empty) if left <= len(empty) else wanted, key=wanted.__getitem__)
-        empty.discard(split)
+    for group in ordered:
+        split = max(wanted, key=wanted.__getitem__)
         wanted[split] -= groups[group]
         result[group] = split
+    for empty in sorted(split for split in wanted if shares[split] > 0 and split not in result.values()):
+        held = Counter(result.values())
+        rich = [split for split in wanted if held[split] > 1]
+        if not rich:
+            break
+        giver = min(rich, key=wanted.__getitem__)
+        group = min((name for name in ordered if result[name] == giver), key=groups.__getitem__)
+        wanted[giver] += groups[group]
+        wanted[empty] -= groups[group]
+        result[group] = empty
     return result
