@@ -28,8 +28,8 @@ from waterscape.training.run import Run
 
 BATCH = 64
 TILES = 1024
-STEPS = 4  # in a row, before the other's turn: the shorter, the more alike the machine is for both
-TURNS = 61
+STEPS = 12  # in a row, before the other's turn, in which up to two batches are read ahead
+TURNS = 25
 
 
 def figures() -> Iterator[Figure]:

@@ -99,6 +99,15 @@ def test_one_interrupt_saves_and_leaves(kind, tiles, tmp_path):
 
 
 @pytest.mark.long
+def test_the_reason_of_one_process_is_told_by_all(tiles, tmp_path):
+    family = trained(launched("torchrun, two processes", tiles, tmp_path), tmp_path)
+    (second,) = (one for one in family if one.environ().get("RANK") == "1" and "waterscape" in " ".join(one.cmdline()))
+    second.send_signal(signal.SIGUSR1)
+    gone(family, WORKER_SECONDS)
+    saved_where_it_stood(tmp_path, "SIGUSR1")
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["alone", "torchrun, two processes"])
 def test_two_interrupts_leave_at_once_and_the_last_whole_checkpoint_stands(kind, tiles, tmp_path):
     batch = 6144  # a step of so many takes seconds on any machine
