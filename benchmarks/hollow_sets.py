@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,11 @@ import numpy as np
 from waterscape.data.manifest import Column, Manifest, Shard
 from waterscape.data.order import Order
 from waterscape.data.shard import BLOCK, ShardWriter, encode, index_dtype, padding
+from waterscape.training.events import read_events
+from waterscape.training.outcome import CODES
 
 COLUMN = "occurrence64.npy"
+TRAINED = 4096  # images of a run that is stopped after its first step
 
 READ = """
 import json, sys, time
@@ -100,22 +104,31 @@ def _write_hole(out: Path, name: str, keys: list[str], columns: list[str], size:
 
 
 def begin_run(data: Path) -> dict[str, float]:
-    """What `waterscape train` takes for one batch of 64: `seconds` until its first step is done, and its `peak_mb`."""
+    """What `waterscape train` takes: `seconds` until it reports its first step, of 64 images, and its `peak_mb`.
+
+    It goes on meanwhile and is then asked to stop, which it does once it has saved.
+    """
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "run"
-        words = ["--data", data, "--out", out, "--images", 64, "--batch", 64, "--evaluate-every", 0, "--no-tensorboard"]
+        words = ["--images", TRAINED, "--batch", 64, "--evaluate-every", 0, "--no-tensorboard"]
         began = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "waterscape", "train", "water_vae", *map(str, words)], stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "waterscape", "train", "water_vae", "--data", data, "--out", out, *map(str, words)],
+            stderr=subprocess.DEVNULL,
         )
-        ledger = out / "ledger" / "rank-00000.tsv"
-        while not (ledger.exists() and ledger.stat().st_size) and not _ended(process.pid):
+        while not _has_reported(out) and not _ended(process.pid):
             time.sleep(0.002)
         seconds = time.perf_counter() - began
+        os.kill(process.pid, signal.SIGTERM)  # `terminate` would wait for one that has failed, and take its figures
         _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RuntimeError(f"{data}: training ended with {os.waitstatus_to_exitcode(status)}")
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (CODES["continue"], CODES["done"]) or not _has_reported(out):
+            raise RuntimeError(f"{data}: training ended with {process.returncode}")
         return {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1024}
+
+
+def _has_reported(out: Path) -> bool:
+    return any(event["event"] == "report" for event in read_events(out))
 
 
 def _ended(number: int) -> bool:

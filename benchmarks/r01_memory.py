@@ -5,8 +5,8 @@ index and manifest are whole; of the tars only those that the first batches read
 of the right length. Each set is opened and the same number of images read from it by a process of its own, as training
 does. Time is that until the first batch is there. Memory is told twice: at the peak of the whole process, libraries
 included (`VmHWM`), and what opening and reading came to hold themselves (`RssAnon`). No peer: `webdataset` reads no
-index. At 10³ and 10⁷ a whole `waterscape train` is started too: seconds until its first step is done, of which loading
-libraries takes most, how many more they are at 10⁷, and its peak.
+index. At 10³ and 10⁷ a whole `waterscape train` is started too: seconds until its report of the first step is written,
+of which loading libraries takes most, how many more they are at 10⁷, and its peak; then it is asked to stop.
 """
 
 from __future__ import annotations
