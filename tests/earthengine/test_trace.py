@@ -98,6 +98,15 @@ REFUSED = {
     "two outputs": (Step(lambda n, y, x: (y, x)), "more than one tensor"),
     "values": (Step(lambda n, y, x: y if y.sum() > 0 else x), "steps must not depend on values"),
     "linear over width": (Step(lambda n, y, x: n.last(y), last=nn.Linear(4, 2)), "permute the channels to the end"),
+    "in place": (
+        Step(lambda n, y, x: y + functional.relu(y, inplace=True)),
+        "changes in place what is used again",
+    ),
+    "layer in place": (Step(lambda n, y, x: n.bend(y) + y, bend=nn.ReLU(inplace=True)), "layer 'bend' (ReLU), line"),
+    "view in place": (
+        Step(lambda n, y, x: functional.relu(y[:, :, 1:-1, 1:-1], inplace=True) + y[:, :, 1:-1, 1:-1]),
+        "changes in place what is used again",
+    ),
     "map constant": (Step(lambda n, y, x: y + torch.ones(5, 5)), "one number, or one for each channel"),
 }
 

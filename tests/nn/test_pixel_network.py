@@ -13,12 +13,23 @@ def test_inference_rounds_and_no_more(images, layout):
         torch.manual_seed(5)
         network = PixelNetwork().to(memory_format=layout)
         bands = torch.randn(images, 8, 40, 50).contiguous(memory_format=layout)
-    given = bands.clone()
+    given, threads = bands.clone(), torch.get_num_threads()
     learning = network(bands)
-    with torch.inference_mode():
-        scores = network(bands)
+    learning.square().sum().backward()
+    gradients = [parameter.grad.double() for parameter in network.parameters()]
+    torch.set_num_threads(1)  # as each part of a scene is predicted
+    try:
+        with torch.inference_mode():
+            scores = network(bands)
+    finally:
+        torch.set_num_threads(threads)
     assert scores.shape == (images, 2, 40 - 2 * MARGIN, 50 - 2 * MARGIN)
-    exact = network.double()(bands.double()).detach()
+    network.double().zero_grad()
+    exact = network(bands.double())
+    exact.square().sum().backward()
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        assert (gradient - parameter.grad).abs().max() <= 1e-5 * parameter.grad.abs().max()
+    exact = exact.detach()
     assert (scores - exact).abs().max() <= 2e-6 * exact.abs().max()
     assert (learning - exact).abs().max() <= 2e-6 * exact.abs().max()
     assert torch.equal(bands, given)

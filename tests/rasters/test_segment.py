@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from waterscape.nn.pixel_network import MARGIN, PixelNetwork
 from waterscape.rasters import windows
-from waterscape.rasters.segment import STEPS, probability, rounded, segment_scene
+from waterscape.rasters.segment import SPARSE, STEPS, probability, rounded, segment_scene
 from waterscape.rasters.unfinished import Unfinished
 from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import band_stack
@@ -106,6 +106,18 @@ def test_where_nothing_is_known_the_network_is_not_asked(tmp_path):
 
     probability(open_scene(path), (0, 0, 100, 500), segment, MARGIN, 100)
     assert len(asked) == 2
+
+
+def test_a_small_known_patch_is_found(tmp_path):
+    """Between the pixels that are looked at first, there is just enough of it for a pixel to be known."""
+    side = 2 * (LINE + MARGIN) + 1
+    assert side < SPARSE
+    nodata = np.ones((100, 100), bool)
+    nodata[SPARSE + 1 : SPARSE + 1 + side, SPARSE + 1 : SPARSE + 1 + side] = False
+    scene = open_scene(small_scenes.write_scene(tmp_path / "scene.tif", 100, 100, hole=(nodata,)))
+    found = probability(scene, (0, 0, 100, 100), network_segment(), MARGIN, 100)
+    middle = SPARSE + 1 + side // 2
+    assert np.argwhere(~np.isnan(found)).tolist() == [[middle, middle]]
 
 
 def test_what_fails_ends_all_and_keeps_what_was_done(scene, tmp_path):

@@ -20,6 +20,9 @@ from waterscape.earthengine.writing import Argument, Value, Writing
 from waterscape.errors import UserError
 
 TORCH = Path(torch.__file__).parent
+IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+VIEWS = ("getitem", "permute", "flatten", "contiguous", "float", "double", "dropout")
+"""Functions that may give another view of the memory that they are given."""
 
 
 def trace(network: nn.Module, inputs: int) -> Program:
@@ -123,9 +126,30 @@ def _step(network: nn.Module, node: fx.Node, values: dict[fx.Node, Argument], wr
         target = node.target
         named = (target if isinstance(target, str) else getattr(target, "__name__", str(target))).strip("_")
         known = FUNCTIONS.get(named)
+    if _overwrites(network, node) and _is_used_again(node.args[0]):
+        writing.refuse(f"{named} changes in place what is used again: take it without inplace=True")
     if known is None:
         writing.refuse(f"{named} has no exact form there; known are {KNOWN}")
     try:
         return known(writing, *args, **kwargs)
     except TypeError as error:
         writing.refuse(f"{named} with these arguments is not known ({error})")
+
+
+def _overwrites(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a step changes its input in memory."""
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    in_place = name.endswith("_") and not name.endswith("__")
+    return in_place or node.target in IN_PLACE or bool(node.kwargs.get("inplace"))
+
+
+def _is_used_again(given: Any) -> bool:
+    """Whether memory that a step changes is looked at by another one too, itself or as what it is a view of."""
+    while isinstance(given, fx.Node):
+        if len(given.users) > 1:
+            return True
+        name = given.target if isinstance(given.target, str) else getattr(given.target, "__name__", "")
+        given = given.args[0] if name in VIEWS else None
+    return False

@@ -38,10 +38,11 @@ class PixelNetwork(nn.Module):
 def pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """A 1 × 1 convolution; what it learns from goes torch's usual way.
 
-    In inference, for fewer than 16 images on one thread, torch would leave oneDNN for a routine of its own, with which
-    all of the network took a fifth more time; the sums are rounded otherwise.
+    In inference, for fewer than 16 images on one thread, torch would leave oneDNN for a slower routine of its own; the
+    sums are rounded otherwise. Hooks of the layer are not called then.
     """
-    if torch.is_inference_mode_enabled() and x.dtype == torch.float32 and x.device.type == "cpu" and ONEDNN:
+    traced = not isinstance(x, Tensor)
+    if ONEDNN and torch.is_inference_mode_enabled() and not traced and x.dtype == torch.float32 and x.is_cpu:
         return torch.mkldnn_convolution(x, layer.weight, layer.bias, (0, 0), (1, 1), (1, 1), 1)
     found: Tensor = layer(x)
     return found
