@@ -4,12 +4,12 @@ Ours: `pack_scenes`, from the folder to a whole set under its name. A first read
 end, though at half its size and without colours, which is enough for fingerprints, and takes its sha256; near
 duplicates and split follow; a second reading, which takes the sha256 again, brings the bytes into shards with crc32,
 sha256, index, contact sheet, fsync; all threads and processes started and ended. Each photo has some ten near
-duplicates here, all of which are found and told. Peer:
-`img2dataset` into WebDataset tars, as many processes, no resizing, JPEG kept as it is after decoding (`skip_reencode`),
-which is what ours does, and less work than resizing and encoding each, its usual way; its time is what it states
-itself, from its first download to its last shard, without its start and end. Its server is a process of ours on the
-same cores: reading over HTTP is part of what is compared, since that is what `img2dataset` does. Photos are synthetic,
-640 × 480.
+duplicates here, all of which are found and told. Peer: `img2dataset` into WebDataset tars, as many processes, no
+resizing, JPEG kept as it is after decoding (`skip_reencode`), which is what ours does, and less work than resizing and
+encoding each, its usual way; its time is what it states itself, from its first download to its last shard, without its
+start and end. Its server is a process of ours on the same cores: reading over HTTP is part of what is compared, since
+that is what `img2dataset` does. How many threads its processes have is our choice, not searched for. Photos are
+synthetic, 640 × 480.
 
 A second figure (`-undecoded`) has the peer copy bytes and decode nothing, so that a damaged photo goes into the shards.
 
@@ -33,13 +33,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.figure import Figure, note
-from benchmarks.peers import PeerProcess
+from benchmarks.peers import PeerProcess, versions_of
 from benchmarks.photos import make_photo
 from benchmarks.turns import take_turns
 from waterscape.sources import making
 from waterscape.sources.photo_set import Sharing
 from waterscape.sources.scenes import Classes, Scenes
 
+VERSIONS = versions_of("img2dataset")
 PHOTOS = 1024
 MADE = 96  # different ones
 ROUNDS = 7

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.b06_writing import SCRATCH, make_samples
 from benchmarks.figure import Figure, note
-from benchmarks.peers import PeerProcess
+from benchmarks.peers import PeerProcess, versions_of
 from benchmarks.turns import Rate, take_turns
 from waterscape import models
 from waterscape.data.pack import SetWriter
@@ -36,6 +37,7 @@ from waterscape.profiling.stepper import Stepper
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
+VERSIONS = {**versions_of("kornia"), "pytorch-msssim": version("pytorch-msssim")}
 BATCH = 16
 TURNS = {64: 40, 256: 2}  # side in pixels → times in a turn
 STEP_BATCH, STEP_SIDE, STEPS = 8, 128, 4

@@ -8,6 +8,8 @@ import sys
 import pytest
 from programs import ROOT
 
+from benchmarks.peers import versions_of
+
 ROWS = {
     "b02_quick": '''
 """B2: something quick, against a peer. More words."""
@@ -100,3 +102,12 @@ def test_mistakes_are_told_in_a_line(there, words, message):
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_row_tells_the_versions_of_peers_that_live_elsewhere():
+    """The peer's own, neither its dependencies' nor those of a package that begins alike (kornia_rs)."""
+    found = versions_of("kornia", "streaming")
+    assert list(found) == ["kornia", "mosaicml-streaming"]
+    for name, package in (("kornia", "kornia"), ("streaming", "mosaicml-streaming")):
+        lines = (ROOT / "benchmarks" / "peers" / f"{name}.txt").read_text().splitlines()
+        assert f"{package}=={found[package]}" in lines

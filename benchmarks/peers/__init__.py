@@ -36,6 +36,12 @@ def python_of(name: str) -> Path:
     return python
 
 
+def versions_of(*peers: str) -> dict[str, str]:
+    """Package → version of peers with environments of their own, for a row's `VERSIONS`."""
+    wanted = (line.partition("==") for name in peers for line in (HERE / f"{name}.txt").read_text().splitlines())
+    return {package: version for package, _, version in wanted if package.endswith(peers)}
+
+
 class PeerProcess:
     """A peer's program, called like the peer or `program`, and its rate for each turn."""
 
