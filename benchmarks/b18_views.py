@@ -6,10 +6,10 @@ an environment of its own. Sixty-four synthetic photos, one thread of torch, the
 `scene_classifier`; photos a second, taken in turn. Ours makes its maps from the draws in this time; kornia's gets them
 ready, and of `stated`, which cuts a part out first, the parts too.
 
-Of the pixels that differ by more than 1e-4 (of 0 to 1) the share is told in percent. In `stated`, which is black beyond
-the part, they are those along its edge: kornia's fades there over one pixel, as each step of a chain would, where ours
-knows the photo beyond and cuts sharply. Told besides: the largest difference, and the seconds that kornia's import adds
-to torch's in every process.
+Of the pixels that differ by more than 1e-4 (of 0 to 1) the share is told in percent, not judged. In `stated`, which is
+black beyond the part, they are those along its edge: kornia's fades there over one pixel, as each step of a chain
+would, where ours knows the photo beyond and cuts sharply. Told besides: the largest difference, and the seconds that
+kornia's import adds to torch's in every process.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from torch import Tensor
 
 from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, note
-from benchmarks.peers import PeerProcess
+from benchmarks.peers import PeerProcess, versions_of
 from benchmarks.turns import take_turns
 from waterscape.models.scene_classifier import STATED, WIDER
 from waterscape.nn.augment import cut
 from waterscape.nn.photo_views import Views
 from waterscape.randomness import Draw
 
-BATCH, TIMES = 64, 2  # photos, and times in a turn
+VERSIONS = versions_of("kornia")
+BATCH, TIMES = 64, 4  # photos, and times in a turn, after one that is not counted
 VIEWS = {"stated": (STATED, 150), "wider": (WIDER, 96)}  # and the side in pixels
 ALIKE = 1e-4
 
@@ -59,7 +60,7 @@ def figures() -> Iterator[Figure]:
                 rates = take_turns(f"B18 {name}", {"ours": partial(rate, views, images, draw), "kornia": kornia})
                 yield Figure.over("B18", name, rates["ours"] / rates["kornia"], ">=", 1)
                 share = 100 * (differs > ALIKE).double().mean().item()
-                yield Figure("B18", f"{name}-percent-differ", share, "<=", 1)
+                yield Figure("B18", f"{name}-percent-differ", share)
                 seconds = json.loads((work / "import.json").read_text())["seconds"]
                 note(f"B18 {name}: largest difference {differs.max():.1e}; importing kornia takes {seconds:.1f} s")
     finally:
@@ -67,7 +68,8 @@ def figures() -> Iterator[Figure]:
 
 
 def rate(views: Views, images: Tensor, draw: Draw) -> float:
-    """Photos a second."""
+    """Photos a second, after a first batch that brings code and memory back into the caches, as the peer has it."""
+    views.warped(images, draw)
     began = perf_counter()
     for _ in range(TIMES):
         views.warped(images, draw)
