@@ -149,6 +149,10 @@ def test_what_a_part_took_is_kept_and_added_up(tmp_path):
     page = write_page([ENTRY], places.cells, places.page).read_text()
     assert "1 of the 1 comparisons, with trials" in page
     assert "took 0 minutes of processor time" in page
+    for name, minutes in (("world--small", 1), ("set-hls", 2), ("start-water", 4), ("no longer compared", 100)):
+        (places.took / f"{name}.json").write_text(json.dumps({"processor_seconds": 60 * minutes}))
+    page = write_page([ENTRY], places.cells, places.page).read_text()
+    assert "took 7 minutes of processor time" in page
 
 
 @pytest.mark.long

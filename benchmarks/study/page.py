@@ -80,7 +80,7 @@ def _summary(outcome: Outcome) -> Sequence[str]:
 def _took(entries: Sequence[Entry], kept: Path) -> Iterator[str]:
     """What all of it took, as far as it is known."""
     known = [entry.name for entry in entries if seconds_of(kept, [entry.name])]
-    others = [path.stem for path in kept.glob("*.json") if path.stem not in known]
+    others = [path.stem for start in ("world", "set-", "start-") for path in kept.glob(f"{start}*.json")]
     minutes = seconds_of(kept, [*known, *others]) / 60
     if known:
         yield (
@@ -100,7 +100,8 @@ def _section(outcome: Outcome) -> Iterator[str]:
         told.append(f"Taken with {', '.join(f'`{word}`' for word in entry.settings)}.")
     yield " ".join([*told, *_cost(outcome)])
     if outcome.changed:
-        yield f"**Out of date**: other now: {', '.join(outcome.changed)}. Remove `cells/{entry.name}` to measure anew."
+        anew = f"Remove `cells/{entry.name}` and `took/{entry.name}.json` to measure anew."
+        yield f"**Out of date**: other now: {', '.join(outcome.changed)}. {anew}"
     head = ("figure", first, second, "difference", "95 %", "floor", "ceiling", *outcome.baselines, "better")
     rows = [_figure_row(outcome, name) for name in entry.told if outcome.figure(name)]
     yield _rows(head, rows) if rows else f"{UNKNOWN}: `python -m benchmarks.study {entry.name}`"
