@@ -6,10 +6,13 @@ array of its own, in the same order. Limit: one `read` of the whole raster by al
 since GDAL decodes by several threads but copies by one. Peer and limit have GDAL's block cache as it is or as small as
 ours, whichever is faster for each.
 
-Told besides, not judged: the most that can be won where GDAL decodes, `most-windows`. It is the peer's time over that
-of one thread which decodes all rows and does nothing else, times the threads of ours. The peer's windows are the file's
-blocks, each decoded once: that is nearly all it does, so on two cores the most is about 2, and only if nothing else
-cost anything.
+Told besides, not judged: the most that can be won where GDAL decodes, `most-…`: the peer's time over that of one thread
+which decodes all rows and does nothing else, times the threads of ours. In `most-windows` the peer's windows are the
+file's blocks, each decoded once: that is nearly all it does, so on two cores the most is about 2, and only if nothing
+else cost anything. In `most-windows-of-strips` a window touches 32 strips of the whole width. A strip is decoded once
+if GDAL's cache holds it until the row of windows is read, else again for a later window, and each window is copied out
+of the strips: what the peer does beyond decoding once can be won too, so the most may lie well above the number of
+threads.
 
 The raster is synthetic occurrence, 6144×6144 bytes, of two kinds: blocks of 256×256 with LZW, as Earth Engine exports,
 and strips of eight rows with deflate. It lies in the page cache. Taken in turn in one process, GDAL's cache emptied by
