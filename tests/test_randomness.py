@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from waterscape.randomness import Draw, hash64, mix64
+from waterscape.randomness import AT_ONCE, Draw, _words, _words_on_a_device, hash64, mix64
 
 
 def test_splitmix64_known_values():
@@ -33,6 +33,17 @@ def test_a_rank_draws_its_own_samples_exactly(kind, dtype):
         bounds = [37 * rank // world for rank in range(world + 1)]
         parts = [getattr(whole.rows(slice(a, b)), kind)("noise", 5, 3) for a, b in pairwise(bounds)]
         assert torch.equal(torch.cat(parts), getattr(whole, kind)("noise", 5, 3))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, AT_ONCE // 3, AT_ONCE + 3])
+def test_a_device_draws_the_same_words(count):
+    numbers = torch.tensor([0, 1, 5, 2**40, -1, 2**63 - 1, 17])
+    start = hash64(3, "noise")
+    assert torch.equal(
+        _words_on_a_device(numbers, start, count), torch.from_numpy(_words(numbers.numpy(), start, count))
+    )
+    every_other = numbers[::2]
+    assert torch.equal(Draw(3, every_other).words("noise", count), words[::2])
 
 
 def test_streams_seeds_and_samples_are_independent():

@@ -64,7 +64,7 @@ class Input:
         scale = (top - bottom) / (high - low)
         offset = bottom - low * scale
         numbers = stored.to(dtype)
-        # What is stored as it is meant is walked through no more than it must, and what is not no more than once a way.
+        # No step more than it takes, and in memory that is ours: what was given may be kept by somebody.
         if scale != 1:
             numbers = numbers * scale if numbers is stored else numbers.mul_(scale)
         if offset != 0:
