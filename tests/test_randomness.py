@@ -39,9 +39,8 @@ def test_a_rank_draws_its_own_samples_exactly(kind, dtype):
 def test_a_device_draws_the_same_words(count):
     numbers = torch.tensor([0, 1, 5, 2**40, -1, 2**63 - 1, 17])
     start = hash64(3, "noise")
-    assert torch.equal(
-        _words_on_a_device(numbers, start, count), torch.from_numpy(_words(numbers.numpy(), start, count))
-    )
+    words = _words_on_a_device(numbers, start, count)
+    assert torch.equal(words, torch.from_numpy(_words(numbers.numpy(), start, count)))
     every_other = numbers[::2]
     assert torch.equal(Draw(3, every_other).words("noise", count), words[::2])
 
