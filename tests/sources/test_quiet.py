@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
 
+from waterscape.sources.pair_files import place_in_geotiff
 from waterscape.sources.photo_file import decode
 from waterscape.sources.quiet import no_warnings
 
@@ -53,4 +55,34 @@ def test_pictures_decoded_by_two_threads_at_once_leave_the_filters_as_they_were(
             thread.start()
         for thread in both:
             thread.join()
+    assert warnings.filters == before
+
+
+class SlowPath:
+    """The path of a GeoTIFF, at which two threads meet within `place_in_geotiff`."""
+
+    suffix = ".tif"
+
+    def __init__(self, path):
+        self.path, self.meeting = path, threading.Barrier(2, timeout=60)
+
+    def __fspath__(self):
+        self.meeting.wait()
+        return str(self.path)
+
+
+def test_threads_that_place_geotiffs_and_decode_leave_the_filters_as_they_were(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(stream, "JPEG")
+    Image.new("RGB", (32, 32)).save(tmp_path / "nowhere.tif")
+    before = list(warnings.filters)
+
+    def look(path):
+        assert place_in_geotiff(path) == {}
+        decode(stream.getvalue())
+
+    for _ in range(20):
+        path = SlowPath(tmp_path / "nowhere.tif")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(look, [path] * 4))
     assert warnings.filters == before

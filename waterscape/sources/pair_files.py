@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from waterscape.sources.photo_facts import sidecars_among
 from waterscape.sources.photo_file import DAMAGED, NOT_BY_NAME, Limits, PhotoError, files_below, is_hidden
 from waterscape.sources.photo_tally import Dropped, plain
 from waterscape.sources.place import locate
+from waterscape.sources.quiet import no_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,10 +108,9 @@ def place_in_geotiff(path: Path) -> dict[str, Any]:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return {}
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
 
-    with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with no_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         try:
             with rasterio.open(path, driver="GTiff") as dataset:
                 if dataset.crs is None or dataset.transform.is_identity:
