@@ -19,7 +19,7 @@ class HashedFile:
     """Write a file through a few buffers: a thread of its own hashes what the caller's hands to the system.
 
     That thread sets the disk to work too, while the file still grows, so that little is left for the end: the caller,
-    who has yet to make what is written, is the slower of the two.
+    who has yet to make what is written, is mostly the slower of the two.
 
     Raises:
         FileExistsError: `path` exists.

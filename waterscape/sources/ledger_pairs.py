@@ -1,7 +1,7 @@
 """A ledger's kept photos and the satellite tiles of their places → shards: `photo.jpg`, `satellite.jpg`, `json`.
 
 Each sample's JSON says whose the photo is, where it comes from and under which licence: by that, a person's photos are
-found when they want to be forgotten (`data/forgetting.py`). Photos of people who were forgotten are passed over.
+found when they want to be forgotten (`sources/forgetting.py`). Photos of people who were forgotten are passed over.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class Limits:
     """Which sizes of pictures are read."""
 
     most_megapixels: float = 64.0
-    """Larger pictures are dropped before they are decoded: memory stays below some 24 bytes a pixel in each process."""
+    """Larger pictures are dropped before they are decoded: memory stays below some 24 bytes a pixel in each thread.
+    Where that is more than there is, the system may end the program, and with it the packing."""
     least_side: int = 16
     """Pictures with a shorter side in pixels are dropped."""
 
