@@ -7,12 +7,11 @@ import os
 import shutil
 import signal
 import tempfile
-from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from collected_pairs import OWNERS, collect, keys_of
+from cut_line import MEMORY, Line
 
 from waterscape.__main__ import dispatch
 from waterscape.data.cache import Cache
@@ -26,9 +25,10 @@ from waterscape.sources.ledger_pairs import LedgerPairs
 from waterscape.sources.pairs import Joining
 from waterscape.sources.photo_set import Sharing
 
-MEMORY = fsspec.filesystem("memory")
 OPTIONS = Joining(sharing=Sharing(samples_per_shard=2))
 UNUSED, USED = OWNERS[1], OWNERS[3]  # of the first one's photos none was packed; of the other's one was, one was not
+
+BESIDE = ("contact.png", "dropped.tsv", "manifest.json")
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +79,6 @@ def forget(root, url, owner, *more):
     return dispatch([*words, "--runs", str(root / "runs")])
 
 
-class Line:
-    """To the store: cut before the n-th file that is sent or removed, or, of one that `tears`, while it is sent."""
-
-    def __init__(self, monkeypatch, *, tears=False):
-        self.at, self.changes, self.tears = 0, [], tears
-        for name in ("put_file", "rm_file"):
-            monkeypatch.setattr(type(MEMORY), name, self.watched(name, getattr(type(MEMORY), name)))
-
-    def watched(self, name, method):
-        def change(system, path, *more, **options):
-            self.changes.append((name, str(more[0] if more else path).rpartition("/")[2]))
-            if len(self.changes) == self.at:
-                if self.tears and name == "put_file":
-                    content = Path(path).read_bytes()
-                    system.pipe_file(more[0], content[: len(content) // 2])
-                raise ConnectionError("the line was cut")
-            return method(system, path, *more, **options)
-
-        return change
-
-
 @pytest.mark.parametrize("tears", [False, True], ids=["files are whole", "files are torn"])
 @pytest.mark.parametrize("who", [UNUSED, USED], ids=["of whom nothing was packed", "who is in a shard"])
 def test_cut_at_any_file_that_is_sent_or_removed(here, made, tmp_path, monkeypatch, capsys, who, tears):
@@ -126,6 +105,70 @@ def test_cut_at_any_file_that_is_sent_or_removed(here, made, tmp_path, monkeypat
     listed = expected["dropped.tsv"].decode().splitlines()[1:]
     assert sum(facts["dropped"].values()) == len(listed)
     assert facts["read"] == len(listed) + sum(shard.samples for shard in Manifest.load(url).shards)
+
+
+def state(url):
+    """What is left, whoever left first: the list of who left, and the shards' names that follow from it, may differ.
+
+    So may the counts of decisions: where somebody had left the list alone, and another one's call brought the manifest
+    in line with it, decisions on the first one's photos remain counted.
+    """
+    manifest, files = Manifest.load(url), afar(url)
+    facts = {name: fact for name, fact in manifest.facts.items() if name not in ("forgotten", "decisions")}
+    tars = sorted((shard.split, shard.sha256, shard.index_sha256) for shard in manifest.shards)
+    return (
+        facts,
+        tars,
+        {n: files[n] for n in files if not n.endswith((".tar", ".npy")) and n != "manifest.json"},
+        len(files),
+    )
+
+
+@pytest.mark.parametrize(
+    "every", [False, pytest.param(True, marks=pytest.mark.long)], ids=["files that take another's place", "any file"]
+)
+def test_torn_while_one_leaves_and_again_while_the_next_one_does(here, made, tmp_path, monkeypatch, every):
+    url = url_of(tmp_path)
+    line = Line(monkeypatch, tears=True)
+    assert forget(here, url, UNUSED) == 0
+    torn = [n for n, (how, name) in enumerate(line.changes, 1) if every or (how == "put_file" and name in BESIDE)]
+    assert len(torn) >= len(BESIDE)
+    assert forget(here, url, USED) == 0
+    expected = state(url)
+    for first in torn:
+        second, ended = 0, False
+        while not ended:
+            line.at = 0
+            root = begun(made, tmp_path)
+            line.at, line.changes = first, []
+            with pytest.raises(UserError, match="the same command again"):
+                forget(root, url, UNUSED)
+            second += 1
+            line.at, line.changes = second, []
+            try:
+                ended = forget(root, url, USED) == 0
+            except UserError:
+                assert len(line.changes) == second, f"cut at {first}, then refused at {second}"
+            line.at = 0
+            for who in (USED, UNUSED):
+                assert forget(root, url, who) == 0
+            assert state(url) == expected, f"cut at {first}, then at {second}"
+        assert second > 3
+
+
+def test_a_torn_list_without_a_copy_is_told(here, tmp_path):
+    url = url_of(tmp_path)
+    whole = MEMORY.cat_file(f"{url}/dropped.tsv")
+    MEMORY.pipe_file(f"{url}/dropped.tsv", whole[: whole.rindex(b"\n", 0, -1) + 4])
+    with pytest.raises(UserError, match=r"dropped\.tsv is damaged"):
+        forget(here, url, USED)
+
+
+def test_a_name_that_is_none_is_refused(here, tmp_path):
+    url = url_of(tmp_path)
+    MEMORY.pipe_file(f"{url}/no name", b"something")
+    with pytest.raises(UserError, match="rename it there"):
+        forget(here, url, USED)
 
 
 def test_all_leave_one_after_the_other(here, tmp_path):

@@ -1,15 +1,17 @@
 """Where a set of shards goes: a directory, or a URL of any kind that fsspec writes to.
 
 A set behind a URL is made on this machine, checked, and sent file by file, its manifest last: until that is there,
-nobody takes what lies there for a set, and a transfer that was cut off is repeated.
+nobody takes what lies there for a set, and a transfer that was cut off is repeated. Where it was the manifest that was
+torn, the same command again finds a set there, and has to say that it may be replaced.
 
-Not every store replaces a file as a whole. What takes the place of another file is sent twice, first under a name that
-holds its sha256 (`next-SHA256-NAME`): where the second transfer is torn, the first one is what the file was to be.
+Not every store replaces a file as a whole. When somebody leaves a set there, what takes the place of another file is
+sent twice, first under a name that holds its sha256 (`next-SHA256-NAME`): where the second transfer is torn, the first
+one is what the file was to be, and stays until that is there. When a whole set takes another one's place, the old
+manifest (`old-SHA256-manifest.json`) stays until the shards that it names have gone.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -20,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterscape.data.address import as_directory, is_remote, join, redact
-from waterscape.data.manifest import FILE, Manifest
-from waterscape.data.pack import lock
+from waterscape.data.manifest import FILE, NAME, Manifest
 from waterscape.errors import UserError
+from waterscape.sources.own_folder import own_folder
 from waterscape.sources.parallel import progress
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 SHARDS = (".tar", ".index.npy")  # what their files' names end with
 PACKED = r"-[^-]+-\d{6,}"  # behind a set's name, in the names of its shards
 ANEW = r"-without-\d+"  # behind that, once somebody has left the shard
-NEXT = re.compile(r"next-([0-9a-f]{64})-(.+)")
+NEXT = re.compile(rf"next-([0-9a-f]{{64}})-({NAME.pattern})")
+OLD = re.compile(rf"old-[0-9a-f]{{64}}-{re.escape(FILE)}")
 SHARED = "name a folder that all machines share, --scratch FOLDER"
 
 
@@ -70,30 +73,6 @@ def deliver(out: str, way: Way, work: Callable[[Path], int]) -> int:
     return code
 
 
-@contextmanager
-def own_folder(url: str, word: str) -> Iterator[Path]:
-    """A folder for what is on its way to a URL, which only this user can read: empty, and removed at the end.
-
-    It has the same name for the same URL and `word`: what a killed call has left in it goes first.
-
-    Raises:
-        UserError: another process is using it.
-    """
-    name = sha256(redact(url).rstrip("/").encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"waterscape-{word}-{os.getuid()}-{name}"
-    busy = f"{redact(url)} is being changed by another process of yours"
-    if folder.is_dir():
-        os.close(lock(folder, os.O_RDONLY, busy))
-        shutil.rmtree(folder)
-    folder.mkdir(mode=0o700)
-    descriptor = lock(folder, os.O_RDONLY, busy)
-    try:
-        yield folder
-    finally:
-        os.close(descriptor)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def working_place(out: str, way: Way) -> Path:
     """Where jobs that make the set in parts may keep what is theirs: beside it. Raises `UserError`."""
     if not is_remote(out):
@@ -112,14 +91,22 @@ def check_whole(local: Path, otherwise: str) -> None:
         raise UserError(f"{local} is not whole ({report.findings[0]}): {otherwise}")
 
 
-def is_of(file: str, named: Manifest | None, name: str) -> bool:
-    """Whether a file's name is a shard's of a set that is called so, whether or not a manifest still names it."""
-    known = {f"{shard.name}{ending}" for shard in (named.shards if named else ()) for ending in SHARDS}
-    return file in known or re.fullmatch(rf"{re.escape(name)}{PACKED}({ANEW})?\.(tar|index\.npy)", file) is not None
+def files_of(manifests: Sequence[Manifest], name: str) -> Callable[[str], bool]:
+    """Whether a file's name is a shard's of these, or of a set of that name, though no manifest names it any more."""
+    known = {f"{shard.name}{ending}" for manifest in manifests for shard in manifest.shards for ending in SHARDS}
+    packed = re.compile(rf"{re.escape(name)}{PACKED}({ANEW})?\.(tar|index\.npy)")
+    return lambda file: file in known or packed.fullmatch(file) is not None
 
 
 def _manifest_last(local: Path) -> list[Path]:
     return sorted((path for path in local.iterdir() if path.is_file()), key=lambda path: (path.name == FILE, path))
+
+
+def _parsed(content: bytes) -> Manifest:
+    """Raises `UserError` as `Manifest.load` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(content)
+        return Manifest.load(folder)
 
 
 def _next(path: Path) -> str:
@@ -137,6 +124,7 @@ class There:
             self.system: Any
             self.system, self.folder = fsspec.core.url_to_fs(url)
             self._stood = [str(name) for name in self._listed()]
+            self._needed: frozenset[str] = frozenset()  # names of the only whole copies of files that are torn there
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"{self.name} cannot be written to ({redact(str(error))})") from error
         if any(name.endswith(f"/{FILE}") for name in self._stood) and not replace:
@@ -145,16 +133,41 @@ class There:
     def send(self, local: Path) -> None:
         """Check the set and copy it there, the manifest last; shards of the set that stood there are removed."""
         check_whole(local, f"nothing was sent to {self.name}")
-        files, before = _manifest_last(local), None
+        files, before, now = _manifest_last(local), self.replaced(), None
         with suppress(UserError):  # there is none, or nobody can read it
-            before = Manifest.load(self.url)
+            now = self.manifest()
         with self._told("sending"):
+            if now is not None:
+                self._set_aside(now)
+                before.append(now)
             for name in self._stood:  # the old manifest first: a set half replaced must not look like one
                 if name.endswith(f"/{FILE}") or NEXT.fullmatch(name.rpartition("/")[2]):
                     self.system.rm_file(name)
             self._put_all(files)
-            kept = {path.name for path in files}
-            self._drop_shards(kept, lambda file: is_of(file, before, Manifest.load(local).name))
+            self._drop_shards({path.name for path in files}, files_of(before, Manifest.load(local).name))
+            self._drop(self._old())
+
+    def replaced(self) -> list[Manifest]:
+        """Manifests of sets whose place another one takes: not all of their shards may have been removed."""
+        found = []
+        with self._told("fetching"):
+            for path in self._old():
+                with suppress(UserError):  # torn: its set stands
+                    found.append(_parsed(self.system.cat_file(path)))
+        return found
+
+    def _old(self) -> list[str]:
+        return [path for path in self._stood if OLD.fullmatch(path.rpartition("/")[2])]
+
+    def _set_aside(self, manifest: Manifest) -> None:
+        """Put the manifest that stands there, or its whole copy, where `replaced` finds it."""
+        with tempfile.TemporaryDirectory() as folder:
+            manifest.save(folder)
+            path = Path(folder) / FILE
+            name = f"old-{manifest.sha256}-{FILE}"
+            self._put(path, name)
+        if name not in {path.rpartition("/")[2] for path in self._old()}:
+            self._stood.append(join(self.folder, name))
 
     def manifest(self) -> Manifest:
         """Of the set there; where its transfer was torn, the one that it was to be. Raises `UserError`."""
@@ -164,9 +177,7 @@ class There:
             content = self.coming().get(FILE)
             if content is None:
                 raise
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / FILE).write_bytes(content)
-                return Manifest.load(folder)
+            return _parsed(content)
 
     def coming(self) -> dict[str, bytes]:
         """What files were to become whose transfer may have been torn: whole, by their names."""
@@ -183,14 +194,20 @@ class There:
         """Copy the files that lie there, if wanted by their names, into a new directory.
 
         Returns the names of those that are torn there; in the directory they are what they were to be.
+
+        Raises:
+            UserError: fetching failed, or a file's name is not as plain as a shard's.
         """
         local.mkdir(parents=True)
         with self._told("fetching"):
             names = {path.rpartition("/")[2]: path for path in self._stood if self.system.isfile(path)}
-            files = [name for name in names if wanted(name) and not NEXT.fullmatch(name)]
+            files = [name for name in names if wanted(name) and not NEXT.fullmatch(name) and not OLD.fullmatch(name)]
+            for name in files:
+                if not NAME.fullmatch(name):
+                    raise UserError(f"{self.name} holds a file {name!r}: rename it there (letters, digits, '_-.')")
             for name in progress(files, len(files), f"fetching {self.name}", "file"):
                 self.system.get_file(names[name], str(local / name))
-        torn = set()
+        torn, needed = set(), set()
         for name, content in self.coming().items():
             path = local / name
             if not wanted(name) or (path.is_file() and path.read_bytes() == content):
@@ -201,21 +218,28 @@ class There:
                     continue
             path.write_bytes(content)
             torn.add(name)
+            needed.add(_next(path))
+        self._needed = frozenset(needed)
         return torn
 
     def exchange(self, local: Path, same: Collection[str], ours: Callable[[str], bool]) -> None:
         """Send the files of a directory but those that are the `same` there, the manifest last; others are removed.
 
         Files beside the shards go before the new manifest comes: under the old one, the next call knows them again.
-        Shards go after it, and only those whose names are `ours`.
+        Shards go after it, and only those whose names are `ours`. The only whole copy of a file that is torn
+        there stays until that file has been sent.
         """
         files = _manifest_last(local)
         sent = [path for path in files if path.name not in same]
-        kept = {path.name for path in files} | {_next(path) for path in sent if not path.name.endswith(SHARDS)}
+        named, going = {path.name for path in files}, {path.name for path in sent}
+        copies = {name for name in self._needed if name.split("-", 2)[2] in going}
         with self._told("sending"):
-            self._drop([path for path in self._others(kept) if not path.endswith(SHARDS)])
-            self._put_all(sent, twice=True)
-            self._drop_shards(kept, ours)
+            others = [path for path in self._others(named | copies) if not path.endswith(SHARDS)]
+            others = [path for path in others if path not in self._old()]
+            self._drop(sorted(others, key=lambda path: NEXT.fullmatch(path.rpartition("/")[2]) is not None))
+            self._put_all(sent, copies)
+            self._drop_shards(named, ours)
+            self._drop(self._old())
 
     def _others(self, kept: Collection[str]) -> list[str]:
         return [path for path in self._stood if path.rpartition("/")[2] not in kept and self.system.isfile(path)]
@@ -233,13 +257,20 @@ class There:
             self.system.rm_file(name)
             print(f"{self.name}: {name} removed", file=sys.stderr)
 
-    def _put_all(self, files: Sequence[Path], *, twice: bool = False) -> None:
-        """With `twice`, what is no shard, and may take another file's place, under the next name first."""
+    def _put_all(self, files: Sequence[Path], copies: Collection[str] | None = None) -> None:
+        """Where `copies` are given, what is no shard, and may take another file's place, goes under a next name first.
+
+        The copies that are there are whole. Those of a file go when it has been sent, the one of what it was to be
+        before: else that could be taken for what it is to be now.
+        """
         for path in progress(files, len(files), f"sending to {self.name}", "file"):
-            if twice and not path.name.endswith(SHARDS):
-                self._put(path, _next(path))
+            if copies is not None and not path.name.endswith(SHARDS):
+                if (copy := _next(path)) not in copies:
+                    self._put(path, copy)
                 self._put(path, path.name)
-                self.system.rm_file(join(self.folder, _next(path)))
+                for name in [name for name in copies if name.split("-", 2)[2] == path.name and name != copy]:
+                    self.system.rm_file(join(self.folder, name))
+                self.system.rm_file(join(self.folder, copy))
             else:
                 self._put(path, path.name)
         print(f"{self.name}: {len(files)} files sent", file=sys.stderr)

@@ -209,6 +209,8 @@ def _theirs(person: Person, directory: Path, manifest: Manifest, keys: set[str])
     names = keys | {str(told["photo"]) for _, told in theirs.gone if "photo" in told}
     if (directory / LIST).is_file():
         lines = (directory / LIST).read_text(encoding="utf-8").splitlines()[1:]
+        if not all("\t" in line for line in lines):
+            raise UserError(f"{directory / LIST} is damaged (a line names no photo): restore it or pack again")
         theirs.dropped = [line for line in lines if line.split("\t")[1] in names]
         if "ledger" in manifest.facts:
             theirs.listed = _reasons(lines) - _reasons(theirs.dropped)

@@ -17,13 +17,12 @@ from waterscape.data.address import is_http, redact
 from waterscape.data.manifest import Manifest
 from waterscape.data.without import drop_copies
 from waterscape.errors import UserError
-from waterscape.sources.destination import ANEW, There, check_whole, is_of, own_folder
+from waterscape.sources.destination import ANEW, SHARDS, There, check_whole, files_of
+from waterscape.sources.own_folder import own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-ENDINGS = ("tar", "index.npy")
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ class Afar:
             raise UserError(f"{redact(url)} can only be read by this address: name the one that it is written to")
         there = There(url, replace=True)
         before = there.manifest()
-        named = {f"{shard.name}.{ending}" for shard in before.shards for ending in ENDINGS}
+        named = {f"{shard.name}{ending}" for shard in before.shards for ending in SHARDS}
         with own_folder(url, "forget") as folder:
             directory = folder / url.partition("?")[0].rstrip("/").rpartition("/")[2]
-            torn = there.bring(directory, lambda name: name in named or not name.endswith(ENDINGS))
+            torn = there.bring(directory, lambda name: name in named or not name.endswith(SHARDS))
             if before.shards:  # else everybody has left it
                 check_whole(directory, f"{there.name} was not changed")
             yield cls(url, directory, there, before, frozenset(torn))
@@ -66,21 +65,21 @@ class Afar:
         for shard in left.shards:
             name = shard.name
             if known.get(name) != shard.sha256:
-                name = f"{re.sub(ANEW, '', name)}-without-{len(left.facts['forgotten'])}"
-                for ending in ENDINGS:
-                    (self.directory / f"{shard.name}.{ending}").rename(self.directory / f"{name}.{ending}")
+                name = f"{re.sub(rf'{ANEW}$', '', name)}-without-{len(left.facts['forgotten'])}"
+                for ending in SHARDS:
+                    (self.directory / f"{shard.name}{ending}").rename(self.directory / f"{name}{ending}")
             shards.append(replace(shard, name=name))
         if left.sha256 != self.before.sha256:
             left = replace(left, shards=tuple(shards), _bytes=None)
             left.save(self.directory)
             if shards:
                 check_whole(self.directory, f"nothing was sent to {self.there.name}")
-            same = {f"{name}.{ending}" for name in known for ending in ENDINGS}
+            same = {f"{name}{ending}" for name in known for ending in SHARDS}
         else:
             same = {path.name for path in self.directory.iterdir()}
-        before = self.before
+        ours = files_of([self.before, *self.there.replaced()], self.before.name)
         try:
-            self.there.exchange(self.directory, same - self.torn, lambda file: is_of(file, before, before.name))
+            self.there.exchange(self.directory, same - self.torn, ours)
         finally:  # a run may have read shards of the old set until now, and cached them again
             stay = {shard.sha256 for shard in left.shards}
             for shard in self.before.shards:
