@@ -7,7 +7,6 @@ found when they want to be forgotten (`sources/forgetting.py`). Photos of people
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -182,7 +181,7 @@ class LedgerPairs:
             tally=tally,
             classes=(),
             make=make,
-            threads=math.inf,
+            threads=None,
             described={
                 "content": "photos from the ground and satellite tiles of their places, both as JPEG",
                 "source": sorted({one.photo.source for one, _ in sound}),

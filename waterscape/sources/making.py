@@ -51,8 +51,8 @@ class Judged(Protocol[Item, Told]):
         """In the order of writing."""
 
     @property
-    def threads(self) -> float:
-        """Up to how many threads make the samples, rather than processes (see `Workers.in_order`)."""
+    def threads(self) -> int | None:
+        """Up to how many threads make the samples, rather than processes; None: any number (see `Workers.in_order`)."""
 
     def sampler(self) -> Callable[[Item], tuple[int, dict[str, Value]]]:
         """Makes a kept item's class (by its number; −1: none) and columns, in any process."""
@@ -150,7 +150,7 @@ def outlook(origin: Origin[Item, Told], *, processes: int = 1) -> str:
 
 def _survey(workers: Workers, unit: str) -> Each:
     def each(
-        name: str, function: Callable[[Any], dict[str, Any]], items: Sequence[Any], /, *, threads: float = 0
+        name: str, function: Callable[[Any], dict[str, Any]], items: Sequence[Any], /, *, threads: int | None = 0
     ) -> list[dict[str, Any]]:
         return list(progress(workers.in_order(function, items, threads=threads), len(items), name, unit))
 

@@ -169,7 +169,7 @@ class Judged:
     """Region → files."""
     cut: bool
     """Whether tiles were cut anew out of the files; else each is a file."""
-    threads = 0.0
+    threads = 0
 
     def sampler(self) -> Callable[[Surveyed], tuple[int, dict[str, Value]]]:
         """Makes a kept tile's class and columns."""

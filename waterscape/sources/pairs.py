@@ -5,7 +5,6 @@ Neighbouring tiles show the same ground: whole blocks of it go to one split. A p
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -144,7 +143,7 @@ class Pairs:
             tally=tally,
             classes=(),
             make=make,
-            threads=math.inf,
+            threads=None,
             described={
                 **self._facts(by, len(set(groups))),
                 "tiles": {"read": tiles.came_in, "used": used, "dropped": tiles.reasons(), **_usual_tile(kept)},

@@ -33,7 +33,13 @@ class Each(Protocol):
     """Runs a function over many items, on several processes, results in order; what is computed is named."""
 
     def __call__(
-        self, name: str, function: Callable[[Item], dict[str, Any]], items: Sequence[Item], /, *, threads: float = 0
+        self,
+        name: str,
+        function: Callable[[Item], dict[str, Any]],
+        items: Sequence[Item],
+        /,
+        *,
+        threads: int | None = 0,
     ) -> list[dict[str, Any]]:
         """The results, each plain JSON. `threads`: see `Workers.in_order`."""
 
@@ -52,12 +58,13 @@ class Workers:
         self._threads: ThreadPoolExecutor | None = None
 
     def in_order(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, threads: float = 0
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, threads: int | None = 0
     ) -> Iterator[Result]:
         """`function` of each item, in the items' order, whatever the number of processes; both are pickled.
 
-        Up to so many `processes` as `threads` says are threads of this process instead: right where the work is reading
-        files, hashing and decoding, which let go of Python's lock. They start at once, and hand over large results.
+        Up to so many `processes` as `threads` says (None: any number) are threads of this process instead: right where
+        the work is reading files, hashing and decoding, which let go of Python's lock. They start at once, and hand
+        over large results.
 
         Raises:
             UserError: a process was ended by force. Whatever `function` raises comes through.
@@ -65,7 +72,7 @@ class Workers:
         if self.processes == 1 or len(items) <= self.few:
             yield from map(function, items)
             return
-        pool = self._executor(threads=self.processes <= threads)
+        pool = self._executor(threads=threads is None or self.processes <= threads)
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for start in range(0, len(items), self.chunk):

@@ -105,8 +105,8 @@ class Collection:
     """More rows of the contact sheet."""
     beside: Tally | None = None
     """Of the partners of these pictures: what was dropped among them is listed too."""
-    threads: float = 0
-    """As `making.Judged` has it: infinite where `make` does little but read, hash and code pictures."""
+    threads: int | None = 0
+    """As `making.Judged` has it: any number where `make` does little but read, hash and code pictures."""
 
     def sampler(self) -> Callable[[Picture], tuple[int, dict[str, Value]]]:
         """Makes a kept picture's class and columns."""

@@ -7,7 +7,6 @@ go to one split, and where the splits are given, those that stand in two are tol
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -151,7 +150,7 @@ class Scenes:
             tally=tally,
             classes=classes,
             make=make,
-            threads=math.inf,
+            threads=None,
             described={**self._facts(), "near_duplicates": alike.facts()},
             notes=alike.notes(),
             rows=alike.rows,
