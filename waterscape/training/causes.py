@@ -10,6 +10,8 @@ from waterscape.errors import UserError
 
 _ANOTHER = ("closed by peer", "reset by peer", "gloo", "NCCL communicator was aborted", "ncclRemoteError")
 _MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc", "can't start new thread")
+_ONEDNN = ("could not create a primitive", "could not execute a primitive", "could not create a memory object")
+"""All that oneDNN says where memory is refused; of operations that it does not know it says more."""
 
 
 def is_of_another(error: BaseException) -> bool:
@@ -21,7 +23,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was refused, of the machine or of a GPU, by whatever library asked for it."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError | OSError) and any(word in str(error) for word in _MEMORY)
+    text = str(error).strip()
+    return isinstance(error, RuntimeError | OSError) and (text in _ONEDNN or any(word in text for word in _MEMORY))
 
 
 def told(error: BaseException, who: str = "") -> BaseException:
