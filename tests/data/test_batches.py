@@ -165,7 +165,8 @@ def test_open_files_are_bounded(train, monkeypatch):
     monkeypatch.setattr(shards_module, "OpenFile", Counted)
     monkeypatch.setattr(shards_module, "MOST_OPEN_FILES", 2)
     assert flat(stream(train, batch=2, stop=66, threads=2)) == expected
-    assert 2 <= peak[0] <= 2 + 2 * 2  # kept, and held by two threads with batches of two
+    # Kept, held by two threads with batches of two, and by the one that reads ahead.
+    assert 2 <= peak[0] <= 2 + 2 * 2 + 1
     train.close()
     assert not alive
 
