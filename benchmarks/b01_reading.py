@@ -34,6 +34,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import one_thread
 from benchmarks.tiles import COLUMNS, make_tiles, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import best, take_turns
 from waterscape.data.batches import ShardSet
@@ -45,23 +46,18 @@ IMAGES = {256: 10 * TILES, 64: 40 * TILES}  # of ours in a turn; an epoch would 
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer for both sizes, and the share of the limit for full tiles."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more stand in the way of the peer's workers
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            root = Path(directory)
-            shards = write_shards(root / "shards", TILES)
-            write_folders(root)
-            rates = measure(shards, root / "png256", 256)
-            yield Figure.over("B1", "imagefolder", rates["ours"] / rates["ImageFolder"], ">=", 30)
-            yield Figure.over("B1", "limit", rates["ours"] / rates["limit"], ">=", 0.6)
-            tell_into_rows("B1", rates)
-            for name, stored in (("imagefolder64", 256), ("imagefolder64-ready", 64)):
-                rates = measure(shards, root / f"png{stored}", 64)
-                yield Figure.over("B1", name, rates["ours"] / rates["ImageFolder"], ">=", 60)
-            tell_into_rows("B1 64 px", rates)
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        shards = write_shards(root / "shards", TILES)
+        write_folders(root)
+        rates = measure(shards, root / "png256", 256)
+        yield Figure.over("B1", "imagefolder", rates["ours"] / rates["ImageFolder"], ">=", 30)
+        yield Figure.over("B1", "limit", rates["ours"] / rates["limit"], ">=", 0.6)
+        tell_into_rows("B1", rates)
+        for name, stored in (("imagefolder64", 256), ("imagefolder64-ready", 64)):
+            rates = measure(shards, root / f"png{stored}", 64)
+            yield Figure.over("B1", name, rates["ours"] / rates["ImageFolder"], ">=", 60)
+        tell_into_rows("B1 64 px", rates)
 
 
 def write_folders(root: Path) -> None:

@@ -20,6 +20,7 @@ import torch
 import webdataset
 
 from benchmarks.figure import Figure
+from benchmarks.surroundings import one_thread
 from benchmarks.tiles import COLUMNS, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import best, take_turns, time_epoch
 
@@ -30,20 +31,15 @@ TURN_IMAGES = 8 * TILES
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer and the share of the limit."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            shards = write_shards(Path(directory) / "shards", TILES)
-            tars = [str(Path(directory) / "shards" / f"{shard.name}.tar") for shard in shards.shards]
-            sides = ours_and_limits("B2", shards, 256, BATCH, TURN_IMAGES)
-            workers = best("B2", {n: Peer(tars, n) for n in (0, 1, 2)}, "webdataset, workers")
-            rates = take_turns("B2", {"webdataset": Peer(tars, workers), **sides})
-            yield Figure.over("B2", "webdataset", rates["ours"] / rates["webdataset"], ">=", 5)
-            yield Figure.over("B2", "limit", rates["ours"] / rates["limit"])
-            tell_into_rows("B2", rates)
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), tempfile.TemporaryDirectory() as directory:
+        shards = write_shards(Path(directory) / "shards", TILES)
+        tars = [str(Path(directory) / "shards" / f"{shard.name}.tar") for shard in shards.shards]
+        sides = ours_and_limits("B2", shards, 256, BATCH, TURN_IMAGES)
+        workers = best("B2", {n: Peer(tars, n) for n in (0, 1, 2)}, "webdataset, workers")
+        rates = take_turns("B2", {"webdataset": Peer(tars, workers), **sides})
+        yield Figure.over("B2", "webdataset", rates["ours"] / rates["webdataset"], ">=", 5)
+        yield Figure.over("B2", "limit", rates["ours"] / rates["limit"])
+        tell_into_rows("B2", rates)
 
 
 class Peer:

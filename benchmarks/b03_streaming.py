@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
+from benchmarks.surroundings import one_thread
 from benchmarks.tiles import make_tiles, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import take_turns
 
@@ -35,21 +35,16 @@ SETTINGS = {  # the samples' form, and workers
 
 def figures() -> Iterator[Figure]:
     """Ratio to each peer and the share of the limit."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            root = Path(directory)
-            shards = write_shards(root / "shards", TILES)
-            np.save(root / "tiles.npy", np.stack([tile for tile, _ in make_tiles(TILES)]))
-            sides = ours_and_limits("B3", shards, 256, BATCH, TURN_IMAGES)
-            rates = take_turns("B3", {**{peer: best_peer(peer, root) for peer in GOALS}, **sides})
-            for peer, goal in GOALS.items():
-                yield Figure.over("B3", peer, rates["ours"] / rates[peer], ">=", goal)
-            yield Figure.over("B3", "limit", rates["ours"] / rates["limit"])
-            tell_into_rows("B3", rates)
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        shards = write_shards(root / "shards", TILES)
+        np.save(root / "tiles.npy", np.stack([tile for tile, _ in make_tiles(TILES)]))
+        sides = ours_and_limits("B3", shards, 256, BATCH, TURN_IMAGES)
+        rates = take_turns("B3", {**{peer: best_peer(peer, root) for peer in GOALS}, **sides})
+        for peer, goal in GOALS.items():
+            yield Figure.over("B3", peer, rates["ours"] / rates[peer], ">=", goal)
+        yield Figure.over("B3", "limit", rates["ours"] / rates["limit"])
+        tell_into_rows("B3", rates)
 
 
 def best_peer(name: str, root: Path) -> PeerProcess:

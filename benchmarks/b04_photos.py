@@ -34,6 +34,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.figure import Figure, note
 from benchmarks.photos import write_photos
+from benchmarks.surroundings import one_thread
 from benchmarks.turns import best, take_turns, time_epoch
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
@@ -47,27 +48,22 @@ BATCH = 64
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer, as it comes and with a handler of our own, and the share of the limit."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            shards = write_photos(Path(directory) / "photos", PHOTOS)
-            tars = [str(Path(directory) / "photos" / f"{shard.name}.tar") for shard in shards.shards]
-            limit = Limit(shards)
-            threads = best("B4", {n: Ours(shards, n) for n in (1, 2)}, "ours, threads", 2)
-            sides: dict[str, Callable[[], float]] = {"ours": Ours(shards, threads)}
-            for name, decode in (("webdataset", decode_whole), ("webdataset-draft", decode_draft)):
-                check_same_photos(shards, decode)
-                workers = best("B4", {n: Peer(tars, decode, n) for n in (0, 1, 2)}, f"{name}, workers", 2)
-                sides[name] = Peer(tars, decode, workers)
-            rates = take_turns("B4", {**sides, "limit": limit}, rounds=7)
-            note(f"B4 {np.mean([len(photo) for photo in limit.photos]) / 1024:.0f} KiB a synthetic photo")
-            limit.close()
-            for name, goal in (("webdataset", 1.2), ("webdataset-draft", 1)):
-                yield Figure.over("B4", name, rates["ours"] / rates[name], ">=", goal)
-            yield Figure.over("B4", "limit", rates["ours"] / rates["limit"], ">=", 0.9)
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), tempfile.TemporaryDirectory() as directory:
+        shards = write_photos(Path(directory) / "photos", PHOTOS)
+        tars = [str(Path(directory) / "photos" / f"{shard.name}.tar") for shard in shards.shards]
+        limit = Limit(shards)
+        threads = best("B4", {n: Ours(shards, n) for n in (1, 2)}, "ours, threads", 2)
+        sides: dict[str, Callable[[], float]] = {"ours": Ours(shards, threads)}
+        for name, decode in (("webdataset", decode_whole), ("webdataset-draft", decode_draft)):
+            check_same_photos(shards, decode)
+            workers = best("B4", {n: Peer(tars, decode, n) for n in (0, 1, 2)}, f"{name}, workers", 2)
+            sides[name] = Peer(tars, decode, workers)
+        rates = take_turns("B4", {**sides, "limit": limit}, rounds=7)
+        note(f"B4 {np.mean([len(photo) for photo in limit.photos]) / 1024:.0f} KiB a synthetic photo")
+        limit.close()
+        for name, goal in (("webdataset", 1.2), ("webdataset-draft", 1)):
+            yield Figure.over("B4", name, rates["ours"] / rates[name], ">=", goal)
+        yield Figure.over("B4", "limit", rates["ours"] / rates["limit"], ">=", 0.9)
 
 
 class Ours:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import scratch
 from benchmarks.tiles import COLUMNS, write_shards
-from benchmarks.turns import KEPT, take_turns
+from benchmarks.turns import take_turns
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 
@@ -32,10 +32,9 @@ ROUNDS = 7
 
 def figures() -> Iterator[Figure]:
     """The share of a sequential read."""
-    KEPT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT) as directory:
-        shards = write_shards(Path(directory) / "cold", TILES, samples_per_shard=64)
-        tars = [Path(directory) / "cold" / f"{shard.name}.tar" for shard in shards.shards]
+    with scratch() as directory:
+        shards = write_shards(directory / "cold", TILES, samples_per_shard=64)
+        tars = [directory / "cold" / f"{shard.name}.tar" for shard in shards.shards]
         size = sum(tar.stat().st_size for tar in tars)
         note(f"B5 {size / 1e6:.0f} MB in {len(tars)} tars, {len(tars) / 16:g} blocks of the order")
 

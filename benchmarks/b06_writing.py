@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +26,7 @@ import webdataset
 from scipy import ndimage
 
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import scratch
 from waterscape.data.hashed_file import AT_ONCE
 from waterscape.data.pack import MOST_CLOSING, SetWriter
 from waterscape.data.shard import Value, encode
@@ -37,16 +37,14 @@ SAMPLES_PER_SHARD = 512
 DISTINCT = 128  # tiles in memory; more would only leave the processor's cache the sooner
 ROUNDS = 9
 PIECE = 1 << 20
-SCRATCH = Path(__file__).parent.parent / ".bench"  # on the disk that holds the checkout
 
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer, and the share of the limit."""
     samples = make_samples()
     encoded = [{column: b"".join(encode(column, value)) for column, value in one.items()} for one in samples]
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        out = Path(directory) / "water"
+    with scratch() as directory:
+        out = directory / "water"
         write_set(samples, out)
         tars = [path.read_bytes() for path in sorted(out.glob("*.tar"))]
         turns: list[Callable[[], None]] = [

@@ -21,7 +21,6 @@ closing the file; the median of the rounds' ratios counts.
 
 from __future__ import annotations
 
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,8 +33,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import scratch
 from waterscape.sources.cutting import KEPT, THREADS, cache_of, pieces
 from waterscape.sources.occurrence import open_geotiff
 
@@ -50,10 +49,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer for both kinds of file, and the share of the limit."""
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+    with scratch() as directory:
         for name, kind in KINDS.items():
-            path = Path(directory) / f"{name}.tif"
+            path = directory / f"{name}.tif"
             write_raster(path, kind)
             if cut(path) != loop(path):
                 raise AssertionError("ours and the peer's tiles differ")

@@ -11,7 +11,6 @@ reference's, untrained.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,8 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure
+from benchmarks.surroundings import scratch
 from benchmarks.turns import take_turns
 from waterscape import models
 from waterscape.models import Trained
@@ -45,20 +44,19 @@ ROUNDS = 7
 
 def figures() -> Iterator[Figure]:
     """Ratios to both peers, and the share of the limit."""
-    SCRATCH.mkdir(exist_ok=True)
     recipe = models.presets("pixel_cnn")["reference"]
     torch.manual_seed(0)
     networks = {name: network.eval() for name, network in models.build(recipe).items()}
     trained = Trained(Path(), "pixel_cnn", "reference", recipe, networks, "", "", 0, {})
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        path = Path(directory) / "scene.tif"
+    with scratch() as directory:
+        path = directory / "scene.tif"
         write_scene(path)
         scene = open_scene(path)
         bands = scene.bands((0, 0, HEIGHT, WIDTH))
         bands[np.isnan(bands)] = 0
         network = networks["pixels"]
         sides: dict[str, Callable[[], float]] = {
-            "ours": lambda: ours(scene, trained, Path(directory)),
+            "ours": lambda: ours(scene, trained, directory),
             "convolutions": lambda: convolutions(network, bands),
             "unfold": lambda: patches(network, unfolded(bands)),
             "python-gather": lambda: patches(network, gathered(bands)),

@@ -12,7 +12,6 @@ its place and with ours: being faster pays where that part is large.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,9 +24,10 @@ import torch
 from pytorch_msssim import SSIM
 from torch import Tensor
 
-from benchmarks.b06_writing import SCRATCH, make_samples
+from benchmarks.b06_writing import make_samples
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
+from benchmarks.surroundings import one_thread, scratch
 from benchmarks.turns import Rate, take_turns
 from waterscape import models
 from waterscape.data.pack import SetWriter
@@ -48,27 +48,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def figures() -> Iterator[Figure]:
     """Ratio to each peer at both sizes."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    SCRATCH.mkdir(exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-            for side, times in TURNS.items():
-                made, true = pairs(BATCH, side)
-                kept = Path(directory) / f"{side}.npz"
-                np.savez(kept, made=made.detach().numpy(), true=true.numpy(), loss=agreed(made, true))
-                sides: dict[str, Rate] = {
-                    "ours": partial(rate, ours, made, true, times),
-                    "pytorch-msssim": partial(rate, plain, made, true, times),
-                    "kornia": PeerProcess("kornia", kept, times),
-                }
-                rates = take_turns(f"B10 {side}", sides)
-                yield Figure.over("B10", f"msssim{side}", rates["ours"] / rates["pytorch-msssim"], ">=", 1)
-                yield Figure.over("B10", f"kornia{side}", rates["ours"] / rates["kornia"], ">=", 1)
-                tell_limit(made, true, float(np.median(rates["ours"])))
-            tell_part_of_a_step(Path(directory))
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), scratch() as directory:
+        for side, times in TURNS.items():
+            made, true = pairs(BATCH, side)
+            kept = directory / f"{side}.npz"
+            np.savez(kept, made=made.detach().numpy(), true=true.numpy(), loss=agreed(made, true))
+            sides: dict[str, Rate] = {
+                "ours": partial(rate, ours, made, true, times),
+                "pytorch-msssim": partial(rate, plain, made, true, times),
+                "kornia": PeerProcess("kornia", kept, times),
+            }
+            rates = take_turns(f"B10 {side}", sides)
+            yield Figure.over("B10", f"msssim{side}", rates["ours"] / rates["pytorch-msssim"], ">=", 1)
+            yield Figure.over("B10", f"kornia{side}", rates["ours"] / rates["kornia"], ">=", 1)
+            tell_limit(made, true, float(np.median(rates["ours"])))
+        tell_part_of_a_step(directory)
 
 
 def pairs(count: int, side: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ import webdataset
 from scipy import ndimage
 
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import one_thread
 from benchmarks.turns import best, take_turns
 from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
@@ -45,23 +46,18 @@ FLOP = 6 * 38_514
 
 def figures() -> Iterator[Figure]:
     """The ratio to the peer; told besides: the share of a copy, and the ratio of whole steps."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            shards = write_windows(Path(directory) / "windows")
-            tar = write_records(Path(directory) / "records.tar", shards)
-            workers = best("B16", {n: Peer(tar, n) for n in (0, 1, 2)}, "webdataset, workers")
-            delivering = {"ours": Ours(shards, train=False), "webdataset": Peer(tar, workers), "limit": copying()}
-            rates = take_turns("B16", delivering)
-            yield Figure.over("B16", "samples", rates["ours"] / rates["webdataset"], ">=", 100)
-            note(f"B16 limit: {np.median(rates['ours'] / rates['limit']):.3f} of a copy of the same windows in memory")
-            training = {"ours": Ours(shards, train=True), "webdataset": Peer(tar, workers, train=True)}
-            rates = take_turns("B16", training)
-            found = np.median(rates["ours"] / rates["webdataset"])
-            note(f"B16 training: {found:.3g} times the peer, {np.median(rates['ours']) * FLOP / 1e9:.0f} Gflop/s")
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), tempfile.TemporaryDirectory() as directory:
+        shards = write_windows(Path(directory) / "windows")
+        tar = write_records(Path(directory) / "records.tar", shards)
+        workers = best("B16", {n: Peer(tar, n) for n in (0, 1, 2)}, "webdataset, workers")
+        delivering = {"ours": Ours(shards, train=False), "webdataset": Peer(tar, workers), "limit": copying()}
+        rates = take_turns("B16", delivering)
+        yield Figure.over("B16", "samples", rates["ours"] / rates["webdataset"], ">=", 100)
+        note(f"B16 limit: {np.median(rates['ours'] / rates['limit']):.3f} of a copy of the same windows in memory")
+        training = {"ours": Ours(shards, train=True), "webdataset": Peer(tar, workers, train=True)}
+        rates = take_turns("B16", training)
+        found = np.median(rates["ours"] / rates["webdataset"])
+        note(f"B16 training: {found:.3g} times the peer, {np.median(rates['ours']) * FLOP / 1e9:.0f} Gflop/s")
 
 
 def write_windows(out: Path) -> ShardSet:

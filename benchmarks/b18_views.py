@@ -15,19 +15,17 @@ kornia's import adds to torch's in every process.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
+from benchmarks.surroundings import one_thread, scratch
 from benchmarks.turns import take_turns
 from waterscape.models.scene_classifier import STATED, WIDER
 from waterscape.nn.augment import cut
@@ -42,29 +40,23 @@ ALIKE = 1e-4
 
 def figures() -> Iterator[Figure]:
     """Of each augmentation the ratio of speeds, and the share of pixels that differ."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    SCRATCH.mkdir(exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-            for name, (views, side) in VIEWS.items():
-                draw = Draw(0, torch.arange(BATCH))
-                images = draw.uniform("photo", 3, side, side)
-                work = Path(directory) / name
-                work.mkdir()
-                parts, maps = for_kornia(views, images, draw)
-                np.savez(work / "given.npz", images=parts.numpy(), maps=maps.numpy(), side=side, black=views.black)
-                kornia = PeerProcess("kornia", work, TIMES, program="kornia_views")
-                found = torch.from_numpy(np.load(work / "made.npy"))
-                differs = (found - views.warped(images, draw)).abs().amax(1)
-                rates = take_turns(f"B18 {name}", {"ours": partial(rate, views, images, draw), "kornia": kornia})
-                yield Figure.over("B18", name, rates["ours"] / rates["kornia"], ">=", 1)
-                share = 100 * (differs > ALIKE).double().mean().item()
-                yield Figure("B18", f"{name}-percent-differ", share)
-                seconds = json.loads((work / "import.json").read_text())["seconds"]
-                note(f"B18 {name}: largest difference {differs.max():.1e}; importing kornia takes {seconds:.1f} s")
-    finally:
-        torch.set_num_threads(torch_threads)
+    with one_thread(), scratch() as directory:
+        for name, (views, side) in VIEWS.items():
+            draw = Draw(0, torch.arange(BATCH))
+            images = draw.uniform("photo", 3, side, side)
+            work = directory / name
+            work.mkdir()
+            parts, maps = for_kornia(views, images, draw)
+            np.savez(work / "given.npz", images=parts.numpy(), maps=maps.numpy(), side=side, black=views.black)
+            kornia = PeerProcess("kornia", work, TIMES, program="kornia_views")
+            found = torch.from_numpy(np.load(work / "made.npy"))
+            differs = (found - views.warped(images, draw)).abs().amax(1)
+            rates = take_turns(f"B18 {name}", {"ours": partial(rate, views, images, draw), "kornia": kornia})
+            yield Figure.over("B18", name, rates["ours"] / rates["kornia"], ">=", 1)
+            share = 100 * (differs > ALIKE).double().mean().item()
+            yield Figure("B18", f"{name}-percent-differ", share)
+            seconds = json.loads((work / "import.json").read_text())["seconds"]
+            note(f"B18 {name}: largest difference {differs.max():.1e}; importing kornia takes {seconds:.1f} s")
 
 
 def rate(views: Views, images: Tensor, draw: Draw) -> float:

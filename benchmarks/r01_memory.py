@@ -11,15 +11,14 @@ of which loading libraries takes most, how many more they are at 10⁷, and its 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, NotHereError, note
 from benchmarks.hollow_sets import begin_run, make_set, open_and_read
+from benchmarks.surroundings import scratch
 
 IMAGES = 8192
 ROUNDS = 7
@@ -30,16 +29,15 @@ def figures() -> Iterator[Figure]:
     """Growth of memory from 10³ to 10⁶ samples, time until the first batch; the same at 10⁷."""
     if not Path("/proc/self/status").exists():
         raise NotHereError("the memory of a process is told by Linux only")
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+    with scratch() as directory:
         found = {}
         for name, (samples, columns) in SIZES.items():
-            make_set(Path(directory) / name, samples, images=min(IMAGES, samples), columns=columns)
-            rounds = [open_and_read(Path(directory) / name, IMAGES)[0][0] for _ in range(ROUNDS)]
+            make_set(directory / name, samples, images=min(IMAGES, samples), columns=columns)
+            rounds = [open_and_read(directory / name, IMAGES)[0][0] for _ in range(ROUNDS)]
             found[name] = {key: np.array([one[key] for one in rounds]) for key in rounds[0]}
             told = ", ".join(f"{key} {np.median(values):.4g}" for key, values in found[name].items())
             note(f"R1 {name} samples: {told}")
-        begun = {name: [begin_run(Path(directory) / name) for _ in range(ROUNDS)] for name in ("1e3", "1e7")}
+        begun = {name: [begin_run(directory / name) for _ in range(ROUNDS)] for name in ("1e3", "1e7")}
     small, large, *largest = found.values()
     yield Figure.over("R1", "own-MB-more-at-1e6", large["own_mb"] - small["own_mb"], "<=", 16)
     yield Figure.over("R1", "peak-MB-1e6", large["peak_mb"], "<=", 500)

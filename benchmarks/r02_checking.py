@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.b06_writing import SCRATCH, make_samples, write_set
+from benchmarks.b06_writing import make_samples, write_set
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import scratch
 from waterscape.data.doctor import check
 
 ROUNDS = 9
@@ -30,9 +30,8 @@ PIECE = 1 << 20
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer, and the share of the limit."""
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        out = Path(directory) / "water"
+    with scratch() as directory:
+        out = directory / "water"
         write_set(make_samples(), out)
         tars = sorted(out.glob("*.tar"))
         turns = [lambda: check_whole(out), lambda: sum_apart(tars), lambda: sum_here(tars)]

@@ -14,7 +14,6 @@ a bound. The picture is drawn into `.bench/scaling.png`, and by
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, NotHereError, note
 from benchmarks.hollow_sets import make_set, open_and_read
+from benchmarks.surroundings import KEPT, scratch
 from waterscape.data.manifest import FILE, Manifest
 from waterscape.errors import run_command
 
@@ -80,7 +79,7 @@ class Panel:
 def figures() -> Iterator[Figure]:
     """How straight the lines are, and how flat what should not grow."""
     panels = measure()
-    draw(panels, SCRATCH / "scaling.png")
+    draw(panels, KEPT / "scaling.png")
     samples, shards, processes, sides = panels
     for panel, name, what in (
         (samples, OPENING, "samples-opening-over-line"),
@@ -101,7 +100,6 @@ def measure() -> list[Panel]:
     """All sets, one after another."""
     if not Path("/proc/self/status").exists():
         raise NotHereError("the memory of a process is told by Linux only")
-    SCRATCH.mkdir(exist_ok=True)
     return [by_samples(), by_shards(), by_processes(), by_side()]
 
 
@@ -148,8 +146,8 @@ def taken(
     apart: bool = False,
 ) -> dict[str, float]:
     """Processor seconds of opening and of a first batch (of the dearest process) and of an image: medians."""
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        out = Path(directory) / "hollow"
+    with scratch() as directory:
+        out = directory / "hollow"
         make_set(out, samples, images=images, samples_per_shard=samples_per_shard, side=side, columns=columns)
         indexes = sum(path.stat().st_size for path in out.glob("*.index.npy"))
         manifest = of_manifest(out)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from benchmarks.b06_writing import SCRATCH
 from benchmarks.figure import Figure, note
+from benchmarks.surroundings import scratch
 from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.world.landsat import draw_scene
 
@@ -54,14 +53,13 @@ print("PEAK", next(line.split()[1] for line in open("/proc/self/status") if line
 
 def figures() -> Iterator[Figure]:
     """Peak at each raster, and how much more 8000² takes than 4000²."""
-    SCRATCH.mkdir(exist_ok=True)
     peaks = {}
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+    with scratch() as directory:
         for side in SIDES:
-            path = Path(directory) / f"{side}.tif"
+            path = directory / f"{side}.tif"
             write_raster(path, side)
             began = time.perf_counter()
-            words = [sys.executable, "-c", PREDICT, str(path), str(Path(directory) / f"water{side}.tif")]
+            words = [sys.executable, "-c", PREDICT, str(path), str(directory / f"water{side}.tif")]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
             peaks[side] = int(done.stdout.split("PEAK")[1]) / 1024
             bodies = BODIES.findall(done.stdout)[-1]

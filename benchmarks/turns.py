@@ -6,14 +6,13 @@ import csv
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figure import note
+from benchmarks.surroundings import KEPT
 
-KEPT = Path(__file__).parent.parent / ".bench"  # peers' environments, and every turn that was taken
 ROUNDS = 9
 
 Rate = Callable[[], float]

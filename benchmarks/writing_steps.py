@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,12 +22,12 @@ import numpy as np
 from benchmarks.b06_writing import (
     SAMPLES,
     SAMPLES_PER_SHARD,
-    SCRATCH,
     make_samples,
     seconds,
     write_plainly,
     write_set,
 )
+from benchmarks.surroundings import scratch
 from benchmarks.turns import Rate, take_turns
 from waterscape.data.hashed_file import HashedFile
 from waterscape.data.pack import MOST_CLOSING
@@ -128,9 +127,8 @@ def table(samples: list[dict[str, Value]], out: Path) -> Iterator[str]:
 
 def main() -> None:
     """Print the table."""
-    SCRATCH.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        for line in table(make_samples(), Path(directory) / "water"):
+    with scratch() as directory:
+        for line in table(make_samples(), directory / "water"):
             print(line, flush=True)
 
 

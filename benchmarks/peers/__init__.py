@@ -15,7 +15,7 @@ import venv
 from pathlib import Path
 
 from benchmarks.figure import note
-from benchmarks.turns import KEPT
+from benchmarks.surroundings import KEPT
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 300

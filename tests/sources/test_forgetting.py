@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from collected_traces import OPTIONS, WHO, collect_all, content, copy_of, pack, traces
+from collected_traces import OPTIONS, WHO, content, pack, traces
 from packed_photos import checked, samples
 from PIL import Image
 from programs import run_tool, write_tiles
@@ -19,16 +19,6 @@ from waterscape.sources import making
 from waterscape.sources.forgetting import Person, forget
 from waterscape.sources.ledger import Ledger, Photo
 from waterscape.sources.ledger_pairs import LedgerPairs
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return collect_all(tmp_path_factory.mktemp("collected") / "here")
-
-
-@pytest.fixture
-def here(made, tmp_path, monkeypatch):
-    return copy_of(made, tmp_path, monkeypatch)
 
 
 def test_no_file_holds_anything_of_theirs_and_the_others_keep_theirs(here, made, capsys):

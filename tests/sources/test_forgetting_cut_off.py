@@ -10,7 +10,7 @@ import sys
 
 import fsspec
 import pytest
-from collected_traces import WHO, collect_all, content, copy_of, traces
+from collected_traces import WHO, content, traces
 from packed_photos import checked
 
 from waterscape.__main__ import dispatch
@@ -21,17 +21,6 @@ from waterscape.errors import UserError
 from waterscape.sources.destination import There
 from waterscape.sources.forgetting import Person, forget
 from waterscape.sources.ledger import Ledger
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return collect_all(tmp_path_factory.mktemp("collected") / "here")
-
-
-@pytest.fixture
-def here(made, tmp_path, monkeypatch):
-    return copy_of(made, tmp_path, monkeypatch)
-
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.rmtree", "sqlite3.connect")
 

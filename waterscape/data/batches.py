@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from waterscape.data.buffers import Pool
+from waterscape.data.buffers import Pool, record_bytes
 from waterscape.data.damage import Damage, Skipped
 from waterscape.data.manifest import Column
 from waterscape.data.open_file import OpenFile
@@ -26,6 +26,10 @@ from waterscape.data.shards import ShardSet
 from waterscape.errors import UserError
 
 __all__ = ["Batches", "Loaded", "ShardSet"]
+
+SMALL = 1 << 20
+"""Bytes of a process's part of a batch up to which many are read ahead, some in a row: where training takes every core,
+each wake of a reading thread delays it, by more than it takes to read so little."""
 
 
 @dataclass
@@ -70,7 +74,8 @@ class Batches(Iterator[Loaded]):
         start: images consumed before, by all ranks together: the cursor of a resumed run.
         stop: images at which the stream ends; None never ends.
         threads: that read, each a whole batch at a time. None: one.
-        prefetch: batches read ahead.
+        prefetch: batches read ahead, half of them asked for at a time. None: two, or eight where they are `SMALL` and
+            all within a block of the order, since what comes after the next block is not fetched yet.
         sources: what a column is called in the shards, where `columns` calls it otherwise (`decode_as`).
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
         look_ahead: look at the indexes of all shards now, where they are at hand (`Indexes.at_hand`), and else, of a
@@ -97,7 +102,7 @@ class Batches(Iterator[Loaded]):
         start: int = 0,
         stop: int | None = None,
         threads: int | None = None,
-        prefetch: int = 2,
+        prefetch: int | None = None,
         skip_damaged: int = 0,
         look_ahead: bool = False,
     ) -> None:
@@ -105,7 +110,7 @@ class Batches(Iterator[Loaded]):
             raise ValueError(f"rank {rank} does not exist in a world of {world}")
         if not np.array_equal(order.counts, shards.counts):
             raise ValueError(f"the order is of other shards than split {shards.split!r} of {shards.directory}")
-        if not columns or prefetch < 1 or (threads is not None and threads < 1):
+        if not columns or (prefetch is not None and prefetch < 1) or (threads is not None and threads < 1):
             raise ValueError("batches need at least one column, one thread and one batch read ahead")
         self.shards = shards
         self.pictures = dict(pictures or {})
@@ -122,6 +127,11 @@ class Batches(Iterator[Loaded]):
         at_hand = look_ahead and shards.indexes.at_hand
         shards.require(stored, range(len(shards.shards)) if at_hand else next(order.blocks(start))[1].tolist())
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
+        if prefetch is None:
+            each = sum(record_bytes(shards.column(name)) if name in self._pools else SMALL for name in stored)
+            many = share * each <= SMALL and 12 * batch * -(-len(order.counts) // order.block) <= order.total
+            prefetch = 8 if many else 2
+        self._at_once = max(1, prefetch // 2)
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged, stored)
         self._ahead = shards.ahead(order, start, stop)
@@ -130,7 +140,7 @@ class Batches(Iterator[Loaded]):
         self._ended = False
         # Ticket k asks for the k-th batch and is answered in slot k modulo their number: answers keep their order.
         self._tickets: SimpleQueue[int] = SimpleQueue()
-        self._slots: list[SimpleQueue[Loaded | None]] = [SimpleQueue() for _ in range(prefetch + 1)]
+        self._slots: list[SimpleQueue[Loaded | None]] = [SimpleQueue() for _ in range(prefetch + self._at_once)]
         self._taken = 0
         for ticket in range(prefetch):
             self._tickets.put(ticket)
@@ -144,7 +154,10 @@ class Batches(Iterator[Loaded]):
     def __next__(self) -> Loaded:
         loaded = None
         if self._failure is None and not self._ended:
-            self._tickets.put(self._taken + len(self._slots) - 1)
+            if self._taken % self._at_once == 0:
+                last = self._taken + len(self._slots)
+                for ticket in range(last - self._at_once, last):
+                    self._tickets.put(ticket)
             loaded = self._slots[self._taken % len(self._slots)].get()
             self._taken += 1
             if loaded is not None:

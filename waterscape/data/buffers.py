@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from waterscape.data.checksums import joint_crcs
 from waterscape.data.manifest import Column
 from waterscape.data.npy import npy_header
-from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, padding
+from waterscape.data.shard import BLOCK, NAME_BYTES, crc32, fixed_size, record_length
 
 ALIGNMENT = 4096  # the kernel's copy was up to six times slower into memory that starts 16 bytes after a page
 # Bytes read before their crc is taken: few calls, and near enough for a core to know them still. It took the least
@@ -31,9 +31,8 @@ class Rows:
         assert column.dtype is not None
         assert column.shape is not None
         header = npy_header(column.dtype, column.shape)
-        size = fixed_size(column.dtype, column.shape)
         start = BLOCK + len(header)
-        self.record_bytes = BLOCK + size + padding(size)
+        self.record_bytes = record_bytes(column)
         self.together = 1 << (max(1, TOGETHER // self.record_bytes).bit_length() - 1)
         self.npy_header = np.frombuffer(header, np.uint8)
         self.records = _aligned(capacity, self.record_bytes)
@@ -104,6 +103,13 @@ class Pool:
         view = rows.array[:count]
         weakref.finalize(view, self._free.append, rows).atexit = False
         return torch.from_numpy(view)  # its storage keeps `view` alive
+
+
+def record_bytes(column: Column) -> int:
+    """Of one sample of a column of fixed shape, with header and padding."""
+    assert column.dtype is not None
+    assert column.shape is not None
+    return record_length(fixed_size(column.dtype, column.shape))
 
 
 def _aligned(rows: int, size: int) -> NDArray[np.uint8]:

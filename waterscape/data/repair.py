@@ -22,7 +22,7 @@ import numpy as np
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.manifest import Column, Manifest, Shard
 from waterscape.data.pack import SetWriter
-from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, NAME_BYTES, Value, crc32, decode, padding, split_member
+from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, NAME_BYTES, Value, crc32, decode, record_length, split_member
 from waterscape.data.shard_check import Checked, read_index
 from waterscape.data.shards import column_names
 from waterscape.data.survey import class_column_of
@@ -196,7 +196,7 @@ def _value(descriptor: int, name: str, record: tuple[int, int, int], column: Col
     """A record's value, alone in a tuple; or why it is bad."""
     offset, size, crc = record
     total = os.fstat(descriptor).st_size
-    length = BLOCK + size + padding(size)
+    length = record_length(size)
     if offset < 0 or not 0 <= size <= LARGEST_PAYLOAD or offset + length > total:
         return f"{size} bytes are not there: the tar is cut short, or the index damaged"
     raw = os.pread(descriptor, length, offset)

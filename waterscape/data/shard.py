@@ -81,6 +81,11 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
+def record_length(size: int) -> int:
+    """Bytes of the whole record of a payload of `size` bytes: header, payload, padding."""
+    return BLOCK + size + padding(size)
+
+
 def tar_header(name: str, size: int) -> bytes:
     """The 512-byte ustar header (POSIX.1-1988) of a regular file, mode 0644, owner 0, time 0.
 

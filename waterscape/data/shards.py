@@ -18,7 +18,7 @@ from waterscape.data.indexes import Indexes
 from waterscape.data.manifest import Column, Manifest
 from waterscape.data.open_file import OpenFile
 from waterscape.data.readahead import ReadAhead
-from waterscape.data.shard import BLOCK, NAME_BYTES, ShardError, Value, crc32, decode, padding
+from waterscape.data.shard import BLOCK, NAME_BYTES, ShardError, Value, crc32, decode, record_length
 from waterscape.data.store import MEND, Remote, open_store
 from waterscape.errors import UserError
 
@@ -132,7 +132,7 @@ class ShardSet:
     def _payload(self, shard: int, row: int, column: str) -> memoryview:
         entry = self.indexes[shard][column][row]
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
-        length = BLOCK + size + padding(size)
+        length = record_length(size)
         try:
             file = self.file(shard)  # held, so that nobody closes it meanwhile
             record = os.pread(file.descriptor, length, offset)
@@ -248,7 +248,7 @@ class ShardSet:
         """Read a record that failed its checks once more; returns the error that says what is wrong with it."""
         entry = self.indexes[shard][column][row]
         offset, size, crc = int(entry["offset"]), int(entry["size"]), int(entry["crc32"])
-        length = BLOCK + size + padding(size)
+        length = record_length(size)
         try:
             file = self.file(shard)  # held, so that nobody closes it meanwhile
             record = os.pread(file.descriptor, length, offset)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from waterscape.data.header import PAX_KEPT, Header, pax_faults, read_header
-from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, crc32, padding
+from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, crc32, record_length
 
 ZEROS = bytes(BLOCK)
 CHUNK = 1 << 22  # bytes read at once
@@ -103,7 +103,7 @@ class Walk(Iterator[Member]):
             header = Header("", 0)
         else:
             name, size, faults, ending = header.name, header.size, list(header.faults), header.name.rpartition(".")[2]
-            said, left = BLOCK + size + padding(size), self._total - offset
+            said, left = record_length(size), self._total - offset
             if size > LARGEST_PAYLOAD or said > left:
                 faults.append(f"its header says {size} bytes, {left - BLOCK} are left: cut short, or a false size")
                 size = length - BLOCK

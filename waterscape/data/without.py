@@ -24,7 +24,7 @@ from waterscape.data.hashed_file import HashedFile
 from waterscape.data.index import column_names, parse_index
 from waterscape.data.manifest import FILE, Manifest, Shard
 from waterscape.data.pack import link, lock, name_of
-from waterscape.data.shard import BLOCK, ShardError, Value, crc32, decode, padding
+from waterscape.data.shard import BLOCK, ShardError, Value, crc32, decode, record_length
 from waterscape.data.store import MOST_MANIFEST_BYTES, Directory, tar_name
 from waterscape.durable import sync
 from waterscape.errors import UserError
@@ -72,7 +72,7 @@ def value_of(descriptor: int, index: Any, row: int, column: str, shard: Shard) -
 
 def _record(descriptor: int, index: Any, row: int, column: str, shard: Shard) -> bytes:
     offset, size, crc = index[column][row].tolist()
-    raw = os.pread(descriptor, BLOCK + size + padding(size), offset)
+    raw = os.pread(descriptor, record_length(size), offset)
     if crc32(raw) != crc:
         raise ShardError(f"{shard.name}.tar, offset {offset}: damaged: repair the set first")
     return raw

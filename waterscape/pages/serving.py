@@ -14,6 +14,7 @@ the cookie as well. It takes a program that runs here to do that.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 import secrets
@@ -214,10 +215,9 @@ def serve(
             lifespan="off",
             timeout_graceful_shutdown=PATIENCE_SECONDS,
         )
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # mostly passed on by uvicorn; now and then it just returns
             uvicorn.Server(options).run(sockets=[listener])
-        except KeyboardInterrupt:
-            tell("stopped")
+        tell("stopped")
 
 
 def files(folder: Traversable) -> list[BaseRoute]:

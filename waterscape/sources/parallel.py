@@ -11,6 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from tqdm import tqdm
@@ -73,6 +74,9 @@ class Workers:
             yield from map(function, items)
             return
         pool = self._executor(threads=threads is None or self.processes <= threads)
+        if pool is self._pool:
+            # Found out here, not by the pool's own thread: that one can then wait for ever (CPython 3.11, in shutdown).
+            ForkingPickler.dumps((function, items[: self.chunk]))
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for start in range(0, len(items), self.chunk):

@@ -52,6 +52,7 @@ class Learner:
         for name, network in self.networks.items():
             if name not in self.trained:
                 network.requires_grad_(False).eval()
+        self.parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
         self.called = {name: processes.prepare(network) for name, network in self.networks.items()}
         self.called = compiled(self.called, run.compile)
         self.gradients = {name: Gradients(self.networks[name]) for name in self.trained}
@@ -107,8 +108,9 @@ class Learner:
 
     def backward(self, phase: Phase, batch: Mapping[str, Tensor], draw: Draw, count: int) -> dict[str, Tensor]:
         """Leave a phase's gradients, of the mean over the global batch, in the networks that it trains."""
-        for name, network in self.networks.items():
-            network.requires_grad_(name in phase.trains)
+        for name, parameters in self.parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad = name in phase.trains
         gradients = [self.gradients[name] for name in phase.trains]
         for each in gradients:
             each.clear()

@@ -76,8 +76,9 @@ class Records:
             self.ledger.write(loaded.numbers.tolist(), loaded.keys, self.learner.drawn)
             self.skips.note(loaded.skipped)
         for name, value in losses.items():
-            total, steps = self.sums.get(name, (torch.zeros_like(value), torch.zeros_like(value)))
-            self.sums[name] = total + value, steps + self.learner.good  # a skipped step has no losses
+            good = self.learner.good.to(value.dtype)  # a skipped step has no losses
+            total, steps = self.sums.get(name, (0, 0))
+            self.sums[name] = total + value, steps + good
         self.seen += loaded.count
         self.watch.step(loaded.count)
 
