@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from waterscape.models.scene_classifier import STATED, WIDER
-from waterscape.nn.photo_views import Views
+from waterscape.nn.photo_views import Views, grid
 from waterscape.randomness import Draw
 
 SIDE = 150
@@ -98,3 +98,10 @@ def test_brightness_is_a_factor_within_the_stated_range():
     assert 1.39 < made.max() <= 1.4
     bright = Views(brightness=0.4).of(flat * 1.9, draw)
     assert bright.max() == 1
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 150])
+def test_places_are_torch_s_own(side):
+    maps = torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(side))
+    expected = F.affine_grid(maps, [5, 3, side, side], align_corners=False)
+    torch.testing.assert_close(grid(maps, side), expected, rtol=0, atol=1e-14)

@@ -60,15 +60,18 @@ class Views:
     def warped(self, images: Tensor, draw: Draw) -> Tensor:
         """The warp: bilinear, each picture by a map of its own."""
         side = images.shape[-1]
-        places = F.affine_grid(self._maps(draw), list(images.shape), align_corners=False)  # in the first crop
-        within = (places.abs().amax(3) <= 1)[:, None] if self.black else None
         kept = round(self.crop * side)
         first = torch.floor(draw.uniform("crop", 2) * (side - kept + 1))  # whole pixels, as a crop takes
-        middle = (2 * first + kept) / side - 1
-        places.mul_(kept / side).add_(middle[:, None, None])  # in the picture
+        half, middle = kept / side, (2 * first + kept) / side - 1
+        maps = self._maps(draw) * half  # into the first crop, and from there into the picture
+        maps[:, :, 2] += middle
+        places = grid(maps, side)
         beyond = "zeros" if self.black else "reflection"
         found = F.grid_sample(images, places, mode="bilinear", padding_mode=beyond, align_corners=False)
-        return found if within is None else found.mul_(within)
+        if not self.black:
+            return found
+        right, down = ((places[..., axis] - middle[:, None, None, axis]).abs_() <= half for axis in (0, 1))
+        return found.mul_((right & down)[:, None])
 
     def _maps(self, draw: Draw) -> Tensor:
         """Places in the view → places in the first crop, both in −1 … 1: N 2 3."""
@@ -105,3 +108,17 @@ class Views:
         offset = 0.5 * (1 - contrast)
         made = torch.einsum("nij,njhw->nihw", matrix, images) + offset[:, None, None, None]
         return made.clamp(0, 1)
+
+
+def grid(maps: Tensor, side: int) -> Tensor:
+    """Where the pixels of a square picture come from by maps of places in −1 … 1 (N 2 3): N side side 2.
+
+    As `affine_grid` gives it, to rounding; that multiplies matrices of three columns, a tenth as fast on a CPU.
+    """
+    pixels = (2 * torch.arange(side, dtype=maps.dtype, device=maps.device) + 1) / side - 1
+    along, down, middle = maps.unbind(2)  # N 2
+    places = maps.new_empty(len(maps), side, side, 2)
+    for axis in (0, 1):
+        columns, rows = along[:, axis, None] * pixels, down[:, axis, None] * pixels + middle[:, axis, None]
+        torch.add(columns[:, None, :], rows[:, :, None], out=places[..., axis])
+    return places
