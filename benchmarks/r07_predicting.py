@@ -4,7 +4,8 @@ Synthetic rasters of 4000², 8000² and 20 000² pixels, six bands, one after th
 thread: mask, probabilities, picture and outlines on the disk. One in `EVERY` blocks of the file holds data, the others
 are nodata, where the network is not asked: so it takes minutes instead of hours on a busy machine, and every part is
 read, stored and written all the same. The network is untrained. Memory is that at the peak of the whole process,
-libraries included (`VmHWM`). No peer, and one round: a peak is a bound, not a time.
+libraries included (`VmHWM`). No peer. The same raster takes tens of MiB more or less from one round to the next, so the
+two that are to be equal are taken several times; the largest once.
 
 Blocks with data stand alone, so no body of water crosses from one to the next; how many bodies there are is told. What
 outlines of real water take, where one body may cross all of a raster, is not bounded here.
@@ -28,7 +29,7 @@ from benchmarks.surroundings import scratch
 from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.world.landsat import draw_scene
 
-SIDES = (4000, 8000, 20_000)
+ROUNDS = {4000: 5, 8000: 5, 20_000: 1}  # of each side
 BLOCK = 256
 EVERY = 32
 BODIES = re.compile(r"([\d,]+) bodies")
@@ -53,21 +54,26 @@ print("PEAK", next(line.split()[1] for line in open("/proc/self/status") if line
 
 def figures() -> Iterator[Figure]:
     """Peak at each raster, and how much more 8000² takes than 4000²."""
-    peaks = {}
     with scratch() as directory:
-        for side in SIDES:
-            path = directory / f"{side}.tif"
-            write_raster(path, side)
-            began = time.perf_counter()
-            words = [sys.executable, "-c", PREDICT, str(path), str(directory / f"water{side}.tif")]
-            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-            peaks[side] = int(done.stdout.split("PEAK")[1]) / 1024
-            bodies = BODIES.findall(done.stdout)[-1]
-            taken = time.perf_counter() - began
-            note(f"R7 {side}²: {peaks[side]:.0f} MiB at the peak, {bodies} bodies, {taken:.0f} s")
-            path.unlink()
-            yield Figure("R7", f"MiB-at-{side}", peaks[side], "<=", 2048)
-    yield Figure("R7", "MiB-more-at-8000", peaks[8000] - peaks[4000], "<=", 64)
+        peaks = {side: [peak(directory, side) for _ in range(rounds)] for side, rounds in ROUNDS.items()}
+    for side, mebibytes in peaks.items():
+        yield Figure.over("R7", f"MiB-at-{side}", mebibytes, "<=", 2048)
+    yield Figure.over("R7", "MiB-more-at-8000", np.subtract(peaks[8000], peaks[4000]), "<=", 64)
+
+
+def peak(directory: Path, side: int) -> float:
+    """MiB that a prediction of a raster of side² pixels takes at most."""
+    path = directory / f"{side}.tif"
+    write_raster(path, side)
+    began = time.perf_counter()
+    words = [sys.executable, "-c", PREDICT, str(path), str(directory / f"water{side}.tif")]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    taken, bodies = time.perf_counter() - began, BODIES.findall(done.stdout)[-1]
+    found = int(done.stdout.split("PEAK")[1]) / 1024
+    note(f"R7 {side}²: {found:.0f} MiB at the peak, {bodies} bodies, {taken:.0f} s")
+    for made in directory.iterdir():
+        made.unlink()
+    return found
 
 
 def write_raster(path: Path, side: int) -> None:

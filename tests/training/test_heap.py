@@ -33,3 +33,30 @@ def test_a_step_meets_no_page_fault_in_memory_that_the_step_before_has_freed():
     }
     assert faults["kept"] < 10
     assert faults["given back"] > 1000, "the system does this by itself by now: leave it out"
+
+
+HELD_AFTERWARDS = """
+import torch
+from waterscape.training.heap import freed_memory_kept
+
+def megabytes():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+
+before = megabytes()
+with freed_memory_kept():
+    activations = [torch.ones(1 << 18) for _ in range(200)]
+    del activations
+    print(megabytes() - before)
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_kept_for_a_while_it_is_given_back_afterwards():
+    told = subprocess.run(
+        [sys.executable, "-c", HELD_AFTERWARDS], capture_output=True, check=True, timeout=120, text=True
+    )
+    meanwhile, afterwards = map(float, told.stdout.split())
+    assert meanwhile > 190
+    assert afterwards < 20

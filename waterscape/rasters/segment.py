@@ -19,7 +19,7 @@ from waterscape.rasters.windows import TILE, evenly, split
 from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import band_stack
 from waterscape.sources.parallel import progress
-from waterscape.training.heap import keep_freed_memory
+from waterscape.training.heap import freed_memory_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,19 +53,19 @@ def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished,
         for future in as_completed([pool.submit(compute, number) for number in left]):
             yield future.result()
 
-    keep_freed_memory()
     before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "segment", initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        kept = time.monotonic()
-        for number in progress(finished(pool), len(left), scene.path.name, "part"):
-            work.done.add(number)
-            if time.monotonic() - kept >= KEEP_SECONDS:
-                work.keep()
-                kept = time.monotonic()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+    with freed_memory_kept():
+        pool = ThreadPoolExecutor(threads, "segment", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            kept = time.monotonic()
+            for number in progress(finished(pool), len(left), scene.path.name, "part"):
+                work.done.add(number)
+                if time.monotonic() - kept >= KEEP_SECONDS:
+                    work.keep()
+                    kept = time.monotonic()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
     work.keep()
 
 
