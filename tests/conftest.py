@@ -7,7 +7,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts: small networks on few cores only wait for more
 
 import pytest
+from hypothesis import settings
 from programs import ROOT, run, write_tiles
+
+# An example has no time limit: a busy machine may stand still for a moment.
+settings.register_profile("usual", deadline=None)
+settings.load_profile("usual")
 
 REAL = ROOT.parent / "shared" / "data"
 

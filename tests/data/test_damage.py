@@ -3,11 +3,11 @@
 import dataclasses
 import hashlib
 import shutil
-import time
 
 import numpy as np
 import pytest
 from small_set import write_set
+from waiting import until
 
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.manifest import Manifest
@@ -182,7 +182,7 @@ def test_an_error_in_a_thread_surfaces_at_the_next_batch(water, monkeypatch):
 
     monkeypatch.setattr(shards, "file", fail_later)
     batches = Batches(shards, ["label.npy"], batch=3, order=Order.sequential(shards.counts), prefetch=4)
-    time.sleep(1)  # four batches are read ahead, and the third fails
+    until(lambda: batches._failure is not None)  # four batches are read ahead, and the third fails
     with pytest.raises(MemoryError, match="injected"):
         next(batches)
 

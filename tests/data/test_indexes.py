@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import threading
-import time
 import weakref
 from collections import deque
 from itertools import islice
@@ -165,12 +164,12 @@ def test_a_large_set_tells_a_damaged_index_at_the_next_batch(water, monkeypatch,
     monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
     last = sorted(water.glob("*-train-*.index.npy"))[-1]
     spoil(last)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with looking_ahead(water, COLUMNS, skip_damaged=skip_damaged) as batches:
         until(lambda: batches._failure is not None)
         with pytest.raises(ShardError, match=rf"{last.name} is damaged .*none skipped"):
             next(batches)
-        assert threading.active_count() == before
+        assert not set(threading.enumerate()) - before
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
@@ -199,19 +198,21 @@ def test_closing_ends_the_look_at_a_large_set(tmp_path, monkeypatch):
     monkeypatch.setattr(indexes_module, "KEPT_BYTES", 0)
     monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
     write_set(tmp_path / "water", samples=60, samples_per_shard=1)
-    looked, look = [], ShardSet.look_at
+    looked, opened, look = [], [], ShardSet.look_at
 
     def slowly(shards, columns, shard):
         if threading.current_thread() is not threading.main_thread():
             looked.append(shard)
-            time.sleep(0.02)
+            if len(looked) > 20:  # until it is closed
+                until(lambda: opened and opened[0]._ended)
         look(shards, columns, shard)
 
     monkeypatch.setattr(ShardSet, "look_at", slowly)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with looking_ahead(tmp_path / "water", COLUMNS) as batches:
+        opened.append(batches)
         next(batches)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
     assert 0 < len(looked) < 48  # of as many shards
 
 

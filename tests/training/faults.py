@@ -149,6 +149,7 @@ def kills(tiles, out, number, seed, world=1):
         if moment.random() < 0.8:  # some die before they get on
             until(lambda: newest(out / "run") > before, told=(out / "log").read_text, every=0.002)  # noqa: B023 at once
         time.sleep(moment.uniform(0, 0.4))
+        processes.signal(signal.SIGSTOP)  # none sees another's end
         processes.signal(signal.SIGKILL)
         assert processes.wait() == [-signal.SIGKILL] * world, (out / "log").read_text()
         whole = checkpoint.newest(out / "run" / "checkpoints")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,4 +190,4 @@ def test_jobs_tell_the_late_rank(tmp_path, neighbour):
     (told,) = [line for line in list_jobs(Jobs(tmp_path)) if "rank 1 on" in line]
     assert f"rank 1 on {neighbour.host} (process {neighbour.pid}) is stopped" in told
     assert "in step 8, after 224 images, waits in all_reduce of the gradients of body" in told
-    assert "last heartbeat 100 s ago" in told
+    assert re.search(r"last heartbeat 1\d\d s ago", told)

@@ -164,12 +164,13 @@ class Here(Crew):
         """End what is still at work."""
         import psutil  # type: ignore[import-untyped]
 
-        for job in self._running.values():
+        # All that were given our folder: of one that was being started when an interrupt came, nothing is noted.
+        for controller in psutil.Process().children():
             with suppress(psutil.Error):
-                controller = psutil.Process(int(job.job_id))
-                for process in (*controller.children(recursive=True), controller):
-                    with suppress(psutil.Error):
-                        process.kill()
+                if str(self.folder.absolute()) in controller.cmdline():
+                    for process in (*controller.children(recursive=True), controller):
+                        with suppress(psutil.Error):
+                            process.kill()
 
 
 def result_of(folder: Path, job: str) -> Ended | None:

@@ -1,4 +1,8 @@
-"""The header of a `.npy` payload, version 1.0 (NEP 1), in C order: written, and read by any number of threads."""
+"""Arrays in NumPy's format: the header of a payload, version 1.0 (NEP 1), in C order, and whole files.
+
+Written, and read by any number of threads: NumPy parses headers by `ast`, whose depth of recursion all threads count in
+one place (before CPython 3.13), so two at a time end in a SystemError.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import functools
 import io
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 BEFORE_HEADER = 10  # bytes: magic, version, length of the text that follows
 
@@ -48,10 +55,22 @@ def _read(header: bytes) -> NpyHeader:
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("its .npy header is not of version 1.0")
     try:
-        # NumPy parses by `ast`, whose depth of recursion all threads count in one place (before CPython 3.13): two at
-        # a time end in a SystemError
         with _parser:
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # whatever Python's own parser and tokenizer raise
         raise ValueError(f"its .npy header is unreadable ({str(error).splitlines()[0][:80]})") from error
     return NpyHeader(dtype, shape, fortran_order, len(header))
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """The array of a file. Raises what `numpy.load` does, and never unpickles."""
+    with _parser:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    return array
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array of a file, read as it is asked for. Raises whatever Python's own parser does at a damaged header."""
+    with _parser:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    return array

@@ -25,9 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
-
 from waterscape.data.manifest import Shard
+from waterscape.data.npy import load_npy
 from waterscape.data.pack import Kind, SetWriter, kind_of, lock, name_of
 from waterscape.data.shard import ShardWriter, Value
 from waterscape.durable import sync
@@ -141,7 +140,7 @@ class Parts:
         records = self.records(planned)
         for shard, record in zip(planned, records, strict=True):
             writer.adopt(record.shard, self.shards, record.kinds)
-            keys = np.load(writer.directory / f"{shard.name}.index.npy", allow_pickle=False)["key"]
+            keys = load_npy(writer.directory / f"{shard.name}.index.npy")["key"]
             if keys.tolist() != [key(number).encode() for number in shard.numbers]:
                 raise UserError(f"{self.shards / shard.name}.tar holds other samples than planned: remove its .json")
         return records

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.fast_check import intact
 from waterscape.data.manifest import Column, Shard
+from waterscape.data.npy import map_npy
 from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, RECORD, split_member
 from waterscape.data.shards import column_names
 from waterscape.data.walk import Member, Walk
@@ -187,7 +188,7 @@ def read_index(path: Path, checked: Checked, shard: Shard | None, columns: dict[
     try:
         with path.open("rb") as file:
             checked.index_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        index: Index = np.lib.format.open_memmap(path, mode="r")
+        index: Index = map_npy(path)
         known = all(index.dtype[name] == RECORD for name in column_names(index))
         if index.ndim != 1 or "key" not in (index.dtype.names or ()) or index.dtype["key"].kind != "S" or not known:
             raise ValueError(f"its rows are {index.dtype}")

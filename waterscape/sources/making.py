@@ -12,9 +12,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-
 from waterscape.data.manifest import Manifest
+from waterscape.data.npy import load_npy
 from waterscape.data.pack import SetWriter, check_target
 from waterscape.data.parts import Part, Parts, Planned, Record, plan_shards
 from waterscape.data.shard import BLOCK, decode
@@ -250,7 +249,7 @@ def _shown(directory: Path, planned: Sequence[Planned], classes: Sequence[int], 
     found: dict[int, Value] = {}
     for shard in planned:
         rows = [row for row, number in enumerate(shard.numbers) if number in wanted]
-        index = np.load(directory / f"{shard.name}.index.npy", allow_pickle=False)[column]
+        index = load_npy(directory / f"{shard.name}.index.npy")[column]
         with (directory / f"{shard.name}.tar").open("rb") as tar:
             for row in rows:
                 tar.seek(int(index[row]["offset"]) + BLOCK)

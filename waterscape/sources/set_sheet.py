@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterscape.data.manifest import Manifest
+from waterscape.data.npy import load_npy
 from waterscape.data.shards import column_names
 from waterscape.data.without import value_of
 from waterscape.sheet import save_png, sheet
@@ -27,7 +28,7 @@ def draw_contact(directory: Path, manifest: Manifest) -> None:
     placed: defaultdict[int, list[tuple[str, Any, int]]] = defaultdict(list)  # class → key, shard, row
     indexes, counts = {}, defaultdict[int, int](int)
     for shard in manifest.shards:
-        index = indexes[shard.name] = np.load(directory / f"{shard.name}.index.npy", allow_pickle=False)
+        index = indexes[shard.name] = load_npy(directory / f"{shard.name}.index.npy")
         for row, label in enumerate(_labels(directory, shard, index)):
             counts[label] += 1
             placed[label].append((index["key"][row].decode(), shard, row))
