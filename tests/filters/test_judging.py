@@ -212,7 +212,7 @@ def test_mistakes_are_one_line(folder, words, told):
 
 @pytest.mark.long
 def test_killed_again_and_again_it_ends_with_the_decisions_of_an_undisturbed_run(folder):
-    for number in range(32):
+    for number in range(64):
         image = paint(number % 7 + 1, number, 1500, 1000)
         add(folder, number, jpeg(image))
     words = [sys.executable, ROOT / "tools/filter_photos.py", folder / "photos.db", "--processes", "2"]

@@ -179,7 +179,7 @@ def test_cleanlab_that_is_not_installed_is_named(lakes, tmp_path, monkeypatch):
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_killed_and_run_again_on_other_processes_it_is_the_same_set(tmp_path):
-    data = write_lakes(tmp_path / "lakes", 6, side=32)
+    data = write_lakes(tmp_path / "lakes", 12, side=32)
     words = ["correct-labels", str(data), "--recipe", "fast", "--inject", "10%", "--noise", "random", "--only", "2"]
     program = [sys.executable, "-m", "waterscape", *words]
     beside = tmp_path / "killed" / ".set.labels" / "given" / "label"

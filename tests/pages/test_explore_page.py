@@ -309,7 +309,7 @@ def test_a_slow_map_service_holds_up_nothing_else(monkeypatch):
 
 
 def test_a_click_that_hangs_leaves_the_next_one_its_time(monkeypatch):
-    monkeypatch.setattr("waterscape.sources.satellite.choosing.MOST_WAITED_SECONDS", 1.0)
+    monkeypatch.setattr("waterscape.sources.satellite.choosing.MOST_WAITED_SECONDS", 5.0)
     with serve_yandex() as service, Ground("yandex") as ground:
         monkeypatch.setenv("YANDEX_STATIC_URL", service.url)
         monkeypatch.setenv("YANDEX_APIKEY", service.key)

@@ -397,7 +397,7 @@ def test_places_that_cannot_be_looked_up_are_told_and_not_waited_for(tmp_path):
     finally:
         sys.setrecursionlimit(usual)
     found = Places(str(tmp_path / "set"))
-    assert found.wait(5)
+    assert found.wait(60)
     assert "could not be looked up" in found.map()["told"]
 
 

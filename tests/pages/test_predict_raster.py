@@ -303,7 +303,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(root, tmp_path):
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, process.stderr.read()
-    assert kills >= 3
+    assert kills >= 2
     assert {path.name for path in killed.iterdir()} == {path.name for path in undisturbed.iterdir()}
     for name in ("water.tif", "water-probability.tif"):
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()

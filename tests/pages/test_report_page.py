@@ -12,7 +12,12 @@ from programs import run
 SHOTS = os.environ.get("WATERSCAPE_SCREENSHOTS")  # a folder, for whoever wants to look
 
 COLUMNS = "new Set([...document.querySelectorAll('#overview .run')].map(one => one.getBoundingClientRect().x)).size"
-COPIED = """document.querySelector('.copy').textContent === 'Copied'
+WATCH = """() => {
+  const button = document.querySelector('.copy');
+  const look = () => { if (button.textContent === 'Copied') window.copied = true; };
+  new MutationObserver(look).observe(button, { childList: true });
+}"""  # the word stands for a moment only
+COPIED = """window.copied
   || getSelection().toString().startsWith('waterscape train')"""
 COUNT_FOLDED = """addEventListener('beforeprint', () => {
   window.folded = document.querySelectorAll('details:not([open])').length;
@@ -76,6 +81,7 @@ def test_curves_are_read_pictures_enlarged_and_the_command_copied(browser, path)
     assert not page.locator("dialog").is_visible()
     page.locator("nav a", has_text="Command").click()
     until(page, "document.querySelector('#command').getBoundingClientRect().top < innerHeight")
+    page.evaluate(WATCH)
     page.locator(".copy").first.click()
     until(page, COPIED)
     assert page.complaints == [path.as_uri()]

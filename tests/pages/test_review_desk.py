@@ -218,12 +218,12 @@ def test_while_another_tool_writes_reading_goes_on(path, ledger):
             sender.join(0.5)
             assert not answer
             assert server_answers(server, client, key)
-        sender.join(10)
+        sender.join(60)
         assert answer[0].json()["standing"][0]["verdict"] == "keep"
 
 
 def server_answers(server, client, key):
-    reader = httpx.Client(base_url=server.place, cookies=client.cookies, timeout=5)
+    reader = httpx.Client(base_url=server.place, cookies=client.cookies, timeout=60)
     return reader.get(f"/api/photos/{key}").status_code == reader.get(f"/pictures/{key}/320").status_code == 200
 
 

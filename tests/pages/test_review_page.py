@@ -214,6 +214,7 @@ def test_what_others_did_meanwhile_is_seen_and_decided_anew(page, path):
         page.keyboard.press("y")  # which it seems to be already
         until(page, "document.querySelector('#word').textContent === 'keep'")
         waiting.until(lambda: hand(path) == {keys[0]: ("keep", "")})
+        badge(page, keys[0], "✓")
         with Ledger(path) as ledger:
             ledger.undo(keys[0], "hand")
             ledger.decide([Decision(keys[0], "news", "reject", 0.5)])
@@ -235,8 +236,9 @@ def test_what_others_did_meanwhile_is_seen_and_decided_anew(page, path):
         page.evaluate(SLOW, "state=kept")
         page.click("[data-state=kept]")
         page.click("[data-state=rejected]")
-        page.wait_for_timeout(700)
-        assert page.locator("#sheet [id^=photo-]").count() == 0
+        until(page, "window.late")
+        page.wait_for_timeout(100)  # for what came too late to be shown
+        until(page, "document.querySelectorAll('#sheet [id^=photo-]').length === 0")
         assert page.complaints == []
 
 
@@ -245,7 +247,10 @@ SLOW = """words => {
   const now = window.fetch;
   window.fetch = async (path, options) => {
     const answer = await now(path, options);
-    if (String(path).includes(words)) await new Promise((go) => setTimeout(go, 400));
+    if (String(path).includes(words)) {
+      await new Promise((go) => setTimeout(go, 400));
+      window.late = true;
+    }
     return answer;
   };
 }"""
@@ -356,9 +361,12 @@ def test_a_killed_server_is_told_and_what_waits_is_saved_once_it_is_back(page, p
 def test_it_goes_on_where_one_was_after_a_reload_and_after_a_crash(page, browser, path):
     with reviewing(path) as server:
         opened(page, server)
+        first, second = (page.locator(f"#photo-{place}").get_attribute("data-photo") for place in (0, 1))
         page.keyboard.press("y")
         page.keyboard.press("n")
-        badge(page, shown(page), "")
+        badge(page, first, "✓")
+        badge(page, second, "✕")
+        waiting.until(lambda: len(hand(path)) == 2)
         for _ in range(5):
             page.keyboard.press("ArrowRight")
         page.click("[data-state=all]")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import ee
@@ -30,7 +31,7 @@ from waterscape.sources.earthengine import (
 )
 from waterscape.sources.web import Limits
 
-QUICK = Limits(attempts=2, per_second=1000, first_pause=0.01, longest_pause=0.05, silent_seconds=1)
+QUICK = Limits(attempts=2, per_second=1000, first_pause=0.01, longest_pause=0.05, silent_seconds=30)
 
 
 @pytest.fixture(autouse=True)
@@ -232,14 +233,15 @@ def test_a_server_that_cannot_be_reached_is_told_and_the_client_is_as_before(mon
             "2 attempts, the last: the server answers 403",
         ),
         (Fault("value", "cut"), UnreachableError, "2 attempts, the last: RemoteProtocolError"),
-        (Fault("value", "slow", seconds=1.5), UnreachableError, "2 attempts, the last: no answer within 1 s"),
+        (Fault("value", "slow", seconds=20), UnreachableError, "2 attempts, the last: no answer within 5 s"),
     ],
 )
 def test_what_the_service_says_is_told_in_one_line(monkeypatch, fault, kind, words):
     fault.times = 9
+    limits = replace(QUICK, silent_seconds=5 if fault.answer == "slow" else 30)
     with serve(faults=[fault]) as server:
         monkeypatch.setenv("EARTHENGINE_URL", server.url)
-        connect("demo-water", limits=QUICK)
+        connect("demo-water", limits=limits)
         with pytest.raises(kind) as error, explained("doing it"):
             ee.Number(1).add(2).getInfo()
     assert words in str(error.value)

@@ -210,15 +210,15 @@ def test_faults_on_the_way_change_nothing(undisturbed, tmp_path):
 @pytest.mark.parametrize(
     ("status", "words", "most"),
     [
-        (403, "403: Permission denied for demo: see that --project is registered", 3),
-        (401, "the credentials are expired or were withdrawn", 6),
+        (403, "403: Permission denied for demo: see that --project is registered", 6),
+        (401, "the credentials are expired or were withdrawn", 12),
     ],
 )
 def test_a_refusal_ends_the_export_at_once(tmp_path, status, words, most):
     faults = [Fault(PIXELS, "error", status, "Permission denied for demo", times=100)]
     with serve(**world()[2], faults=faults) as server:
         code, _, error = run(tmp_path / "exports", server.url, "--at-once", 3)
-        assert asked(server) <= most
+        assert asked(server) <= most  # each of three may have begun another tile
     assert code == 1
     assert words in error
     assert not list((tmp_path / "exports").glob("*.tif"))
@@ -249,7 +249,9 @@ def test_tiles_that_always_fail_do_not_keep_the_others_from_coming(tmp_path):
 def test_a_service_that_stays_away_five_times_in_a_row_ends_it(tmp_path):
     with serve(**world()[2], faults=[Fault(PIXELS, "error", 503, times=1000, after=1)]) as server:
         code, _, error = run(tmp_path / "exports", server.url, "--at-once", 1)
-        assert (code, asked(server)) == (1, 1 + 5 * earthengine.LIMITS.attempts)
+        assert code == 1
+        attempts = earthengine.LIMITS.attempts
+        assert 1 + 5 * attempts <= asked(server) <= 1 + 6 * attempts  # the next tile may have been begun
     assert "5 requests in a row failed, the last: tile" in error
     assert "Tiles written: 1; the same command goes on" in error
 

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_no_process_at_all_is_refused():
 
 def test_progress_passes_on_and_says_how_far_it_is(monkeypatch, capsys):
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("waterscape.sources.parallel.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("waterscape.sources.parallel.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     assert list(progress(range(7), 7, "packing")) == list(range(7))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("packing: 3 of 7 tiles, ")

@@ -19,7 +19,7 @@ from waterscape.sources.vk.downloading import Downloads, LaterError
 from waterscape.sources.vk.photo_hosts import USUAL_HOSTS, HostError, PhotoHosts, UnknownHostError
 from waterscape.sources.web import Limits
 
-QUICK = Limits(at_once=4, per_second=1000, attempts=3, first_pause=0.01, longest_pause=0.05, silent_seconds=1)
+QUICK = Limits(at_once=4, per_second=1000, attempts=3, first_pause=0.01, longest_pause=0.05, silent_seconds=30)
 PHOTOS = 3
 SMALL = replace(QUICK, most_bytes=100_000)
 

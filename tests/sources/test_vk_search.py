@@ -26,7 +26,7 @@ from waterscape.sources.vk.searching import Search, Window
 from waterscape.sources.vk.turns import Turns
 from waterscape.sources.web import Limits
 
-QUICK = Limits(attempts=4, first_pause=0.01, longest_pause=0.05, silent_seconds=2, per_second=1000, most_bytes=1 << 20)
+QUICK = Limits(attempts=4, first_pause=0.01, longest_pause=0.05, silent_seconds=30, per_second=1000, most_bytes=1 << 20)
 BOX = (55.5, 37.5, 55.6, 37.7)
 FIRST, LAST = 18_600, 19_000
 WINDOW = Window(FIRST * 86400, LAST * 86400 - 1)
@@ -309,7 +309,7 @@ LAST_SIGN = "searching: 1 windows asked, 18 photos found\n"
 def test_a_long_search_gives_signs_of_life(ask, monkeypatch, capsys):
     err = []
     monkeypatch.setattr(signs_of_life, "SECONDS", 0.02)
-    patience = replace(QUICK, first_pause=0.3, longest_pause=0.3)
+    patience = replace(QUICK, first_pause=2, longest_pause=2)
     monkeypatch.setenv("VK_TOKEN", TOKEN)
     with free(world(20, BOX, (FIRST, LAST)), latency=0.1) as vk:
         monkeypatch.setenv("VK_URL", vk.url)

@@ -113,9 +113,10 @@ class Trials:
     def moments(self, kills: int) -> list[tuple[float, float]]:
         """When to kill: after so many images and so many seconds more; at the end, never.
 
-        One moment in each of equal parts of the first epoch, after the first checkpoint.
+        One moment in each of equal parts of the first epoch, after the first checkpoint, and long enough before the end
+        for one who looks late.
         """
-        last = 0.9 * min(self.proof.length, len(self.shards))
+        last = 0.7 * min(self.proof.length, len(self.shards))
         part = (last - self.proof.every) / max(1, kills)
         firsts = [self.proof.every + part * number for number in range(kills)]
         uniform = self.random.uniform

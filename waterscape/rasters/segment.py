@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from waterscape.sources.parallel import progress
 from waterscape.training.heap import freed_memory_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,22 +49,25 @@ def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished,
         work.store(number, rounded(probability(scene, work.parts[number], segment, margin)))
         return number
 
-    def finished(pool: ThreadPoolExecutor) -> Iterator[int]:
-        for future in as_completed([pool.submit(compute, number) for number in left]):
+    def finished(futures: Sequence[Future[int]]) -> Iterator[int]:
+        for future in as_completed(futures):
             yield future.result()
 
     before = torch.get_num_threads()
     with freed_memory_kept():
         pool = ThreadPoolExecutor(threads, "segment", initializer=torch.set_num_threads, initargs=(1,))
+        futures = [pool.submit(compute, number) for number in left]
         try:
             kept = time.monotonic()
-            for number in progress(finished(pool), len(left), scene.path.name, "part"):
+            for number in progress(finished(futures), len(left), scene.path.name, "part"):
                 work.done.add(number)
                 if time.monotonic() - kept >= KEEP_SECONDS:
                     work.keep()
                     kept = time.monotonic()
         finally:
             pool.shutdown(cancel_futures=True)
+            done = [future for future in futures if not future.cancelled() and future.exception() is None]
+            work.done.update(future.result() for future in done)
             torch.set_num_threads(before)
     work.keep()
 
