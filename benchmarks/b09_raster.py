@@ -35,6 +35,7 @@ from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import OFFSET, REFLECTANCES, SCALE
 from waterscape.sources.landsat.scene import Scene, open_scene
 from waterscape.sources.world.landsat import draw_scene
+from waterscape.training.heap import freed_memory_kept
 
 HEIGHT, WIDTH = 2048, 4096  # eight parts; of two, their beginning and end would be most of what is measured
 PATCHES, BATCH = 65_536, 4096  # of the peers in a turn, and at once; of fewer, a turn takes 0.05 s and is noise
@@ -104,7 +105,8 @@ def convolutions(network: torch.nn.Module, bands: NDArray[np.float32]) -> float:
     windows = split(HEIGHT - reach, WIDTH - reach, TILE, TILE)
     cut = [laid[:, :, y : y + height + reach, x : x + width + reach] for y, x, height, width in windows]
     ready = [each.contiguous(memory_format=torch.channels_last) for each in cut]
-    with ThreadPoolExecutor(THREADS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    pool = ThreadPoolExecutor(THREADS, initializer=torch.set_num_threads, initargs=(1,))
+    with freed_memory_kept(), pool:
         began = time.perf_counter()
         list(pool.map(tile, ready))
         taken = time.perf_counter() - began
