@@ -4,12 +4,12 @@ The steps of a usual chain (random crop, rotation, mirroring, random resized cro
 new picture's pixels to the old one's, so each picture is interpolated once. Parameters come from a `Draw`: a picture's
 view is the same on any number of processes and in any batch.
 
-Kornia's `warp_affine` makes the same of the same maps to 3e-5 of 0..1, since both call torch's `grid_sample`; it gets its
-places from `affine_grid`, so on a CPU it is slower (`python -m benchmarks B18` sets both speeds and pictures against one
-another). It wants maps the other way round, and where a part is cut out first the part's edge fades to black over one
-pixel (1 % of all in the augmentation that `scene_classifier` is published with), where ours is sharp. Its change of
-saturation keeps the range by itself, so its colour steps are no one matrix. So torch's own operation is called here, and
-every process starts with one library less.
+Kornia's `warp_affine` makes the same of the same maps to 3e-5 of 0..1, since both call torch's `grid_sample`; it gets
+its places from `affine_grid`, so on a CPU it is slower (`python -m benchmarks B18` sets both speeds and pictures
+against one another). It wants maps the other way round, and where a part is cut out first the part's edge fades to
+black over one pixel (1 % of all in the augmentation that `scene_classifier` is published with), where ours is sharp.
+Its change of saturation keeps the range by itself, so its colour steps are no one matrix. So torch's own operation is
+called here, and every process starts with one library less.
 """
 
 from __future__ import annotations
