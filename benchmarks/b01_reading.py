@@ -34,10 +34,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.figure import Figure, note
-from benchmarks.surroundings import one_thread
 from benchmarks.tiles import COLUMNS, make_tiles, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import best, take_turns
 from waterscape.data.batches import ShardSet
+from waterscape.training.torch_threads import torch_threads
 
 TILES = 1536
 BATCH = {256: 256, 64: 1024}  # by pixels of a side; the peer's rate hardly depends on it
@@ -46,7 +46,7 @@ IMAGES = {256: 10 * TILES, 64: 40 * TILES}  # of ours in a turn; an epoch would 
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer for both sizes, and the share of the limit for full tiles."""
-    with one_thread(), tempfile.TemporaryDirectory() as directory:
+    with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         shards = write_shards(root / "shards", TILES)
         write_folders(root)

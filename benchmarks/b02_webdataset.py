@@ -20,9 +20,9 @@ import torch
 import webdataset
 
 from benchmarks.figure import Figure
-from benchmarks.surroundings import one_thread
 from benchmarks.tiles import COLUMNS, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import best, take_turns, time_epoch
+from waterscape.training.torch_threads import torch_threads
 
 TILES = 3072
 BATCH = 256
@@ -31,7 +31,7 @@ TURN_IMAGES = 8 * TILES
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer and the share of the limit."""
-    with one_thread(), tempfile.TemporaryDirectory() as directory:
+    with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         shards = write_shards(Path(directory) / "shards", TILES)
         tars = [str(Path(directory) / "shards" / f"{shard.name}.tar") for shard in shards.shards]
         sides = ours_and_limits("B2", shards, 256, BATCH, TURN_IMAGES)

@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
-from benchmarks.surroundings import one_thread
 from benchmarks.tiles import make_tiles, ours_and_limits, tell_into_rows, write_shards
 from benchmarks.turns import take_turns
+from waterscape.training.torch_threads import torch_threads
 
 VERSIONS = versions_of("litdata", "streaming")
 TILES = 4096
@@ -35,7 +35,7 @@ SETTINGS = {  # the samples' form, and workers
 
 def figures() -> Iterator[Figure]:
     """Ratio to each peer and the share of the limit."""
-    with one_thread(), tempfile.TemporaryDirectory() as directory:
+    with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         shards = write_shards(root / "shards", TILES)
         np.save(root / "tiles.npy", np.stack([tile for tile, _ in make_tiles(TILES)]))

@@ -34,11 +34,11 @@ from PIL import Image, ImageOps
 
 from benchmarks.figure import Figure, note
 from benchmarks.photos import write_photos
-from benchmarks.surroundings import one_thread
 from benchmarks.turns import best, take_turns, time_epoch
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 from waterscape.data.pictures import decode_picture
+from waterscape.training.torch_threads import torch_threads
 
 PHOTOS = 512
 EPOCHS = 4  # in a turn: what is ready at its first batch, and what is begun at its end, weigh little then
@@ -48,7 +48,7 @@ BATCH = 64
 
 def figures() -> Iterator[Figure]:
     """Ratio to the peer, as it comes and with a handler of our own, and the share of the limit."""
-    with one_thread(), tempfile.TemporaryDirectory() as directory:
+    with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         shards = write_photos(Path(directory) / "photos", PHOTOS)
         tars = [str(Path(directory) / "photos" / f"{shard.name}.tar") for shard in shards.shards]
         limit = Limit(shards)

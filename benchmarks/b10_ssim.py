@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.b06_writing import make_samples
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
-from benchmarks.surroundings import one_thread, scratch
+from benchmarks.surroundings import scratch
 from benchmarks.turns import Rate, take_turns
 from waterscape import models
 from waterscape.data.pack import SetWriter
@@ -36,6 +36,7 @@ from waterscape.profiling.roofline import Counting, measure_rates
 from waterscape.profiling.stepper import Stepper
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
+from waterscape.training.torch_threads import torch_threads
 
 VERSIONS = {**versions_of("kornia"), "pytorch-msssim": version("pytorch-msssim")}
 BATCH = 16
@@ -48,7 +49,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def figures() -> Iterator[Figure]:
     """Ratio to each peer at both sizes."""
-    with one_thread(), scratch() as directory:
+    with torch_threads(1), scratch() as directory:
         for side, times in TURNS.items():
             made, true = pairs(BATCH, side)
             kept = directory / f"{side}.npz"

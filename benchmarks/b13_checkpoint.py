@@ -23,6 +23,7 @@ from torch import nn
 from benchmarks.figure import Figure, note
 from waterscape.training import checkpoint
 from waterscape.training.keeping import Keeping
+from waterscape.training.torch_threads import torch_threads
 from waterscape.training.writer import Writer
 
 TURNS = 9
@@ -32,9 +33,11 @@ SECONDS = 1.5  # of steps in a stretch: longer than a checkpoint takes to be wri
 
 def figures() -> Iterator[Figure]:
     """`save_state`'s stall over ours; and the copy in memory over ours."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one core trains, the other is free
-    with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        warnings.catch_warnings(),
+        torch_threads(1),  # one core trains, the other is free
+    ):
         warnings.simplefilter("ignore")
         training = Training()
         writer = Writer(Path(directory), Keeping(1), background=True)
@@ -71,7 +74,6 @@ def figures() -> Iterator[Figure]:
             calls["copy"].append(time.perf_counter() - began)
         assert writer.failure is None, writer.failure
         shutil.rmtree(directory, ignore_errors=True)
-    torch.set_num_threads(threads)
     ms = {name: 1000 * median(values) for name, values in calls.items()}
     stall = {name: 1000 * median(values) for name, values in stalls.items()}
     note(f"call ms: ours {ms['ours']:.0f}, save_state {ms['theirs']:.0f}, a copy in memory {ms['copy']:.0f}")

@@ -24,7 +24,6 @@ import webdataset
 from scipy import ndimage
 
 from benchmarks.figure import Figure, note
-from benchmarks.surroundings import one_thread
 from benchmarks.turns import best, take_turns
 from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
@@ -36,6 +35,7 @@ from waterscape.randomness import Draw
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
+from waterscape.training.torch_threads import torch_threads
 
 WINDOWS, SIDE, BATCH = 256, 128, 8
 RECORDS, PEER_BATCH = 12_288, 4096
@@ -46,7 +46,7 @@ FLOP = 6 * 38_514
 
 def figures() -> Iterator[Figure]:
     """The ratio to the peer; told besides: the share of a copy, and the ratio of whole steps."""
-    with one_thread(), tempfile.TemporaryDirectory() as directory:
+    with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         shards = write_windows(Path(directory) / "windows")
         tar = write_records(Path(directory) / "records.tar", shards)
         workers = best("B16", {n: Peer(tar, n) for n in (0, 1, 2)}, "webdataset, workers")

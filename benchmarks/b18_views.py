@@ -25,12 +25,13 @@ from torch import Tensor
 
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
-from benchmarks.surroundings import one_thread, scratch
+from benchmarks.surroundings import scratch
 from benchmarks.turns import take_turns
 from waterscape.models.scene_classifier import STATED, WIDER
 from waterscape.nn.augment import cut
 from waterscape.nn.photo_views import Views
 from waterscape.randomness import Draw
+from waterscape.training.torch_threads import torch_threads
 
 VERSIONS = versions_of("kornia")
 BATCH, TIMES = 64, 4  # photos, and times in a turn, after one that is not counted
@@ -40,7 +41,7 @@ ALIKE = 1e-4
 
 def figures() -> Iterator[Figure]:
     """Of each augmentation the ratio of speeds, and the share of pixels that differ."""
-    with one_thread(), scratch() as directory:
+    with torch_threads(1), scratch() as directory:
         for name, (views, side) in VIEWS.items():
             draw = Draw(0, torch.arange(BATCH))
             images = draw.uniform("photo", 3, side, side)

@@ -16,12 +16,12 @@ import torch
 
 from benchmarks.figure import Figure, note
 from waterscape import models
-from waterscape.profiling.measuring import threads
 from waterscape.profiling.table import way_line
 from waterscape.profiling.ways import measure_ways
 from waterscape.proof.made_set import write_made_set
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
+from waterscape.training.torch_threads import torch_threads
 
 MODELS = {"cpu": ("water_vae",), "cuda": ("water_vae", "landscape_gan")}
 BATCH = {"cpu": 8, "cuda": 128}
@@ -30,7 +30,7 @@ SAMPLES = 256
 
 def figures() -> Iterator[Figure]:
     """A figure for each way that can be taken."""
-    with tempfile.TemporaryDirectory() as directory, threads(None if torch.cuda.is_available() else 1):
+    with tempfile.TemporaryDirectory() as directory, torch_threads(None if torch.cuda.is_available() else 1):
         processes = Processes(None, "float32", Path(directory))
         for model in MODELS.get(processes.device.type, MODELS["cpu"]):
             recipe, place = models.presets(model)[models.DEFAULT_PRESET], Path(directory) / model

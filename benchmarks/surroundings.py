@@ -1,4 +1,4 @@
-"""What rows are measured in: a folder on the checkout's own disk, one thread of torch."""
+"""What rows are measured in: a folder on the checkout's own disk."""
 
 from __future__ import annotations
 
@@ -17,16 +17,3 @@ def scratch() -> Iterator[Path]:
     KEPT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KEPT) as directory:
         yield Path(directory)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch computes by one thread: more stand in the way of a peer's workers, or a row compares what one does."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from waterscape.nn.pixel_network import MARGIN, PixelNetwork
+from waterscape.training.torch_threads import torch_threads
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -13,16 +14,12 @@ def test_inference_rounds_and_no_more(images, layout):
         torch.manual_seed(5)
         network = PixelNetwork().to(memory_format=layout)
         bands = torch.randn(images, 8, 40, 50).contiguous(memory_format=layout)
-    given, threads = bands.clone(), torch.get_num_threads()
+    given = bands.clone()
     learning = network(bands)
     learning.square().sum().backward()
     gradients = [parameter.grad.double() for parameter in network.parameters()]
-    torch.set_num_threads(1)  # as each part of a scene is predicted
-    try:
-        with torch.inference_mode():
-            scores = network(bands)
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(1), torch.inference_mode():  # as each part of a scene is predicted
+        scores = network(bands)
     assert scores.shape == (images, 2, 40 - 2 * MARGIN, 50 - 2 * MARGIN)
     network.double().zero_grad()
     exact = network(bands.double())

@@ -27,9 +27,10 @@ from waterscape.errors import UserError
 
 __all__ = ["Batches", "Loaded", "ShardSet"]
 
+MANY = 8
 SMALL = 1 << 20
-"""Bytes of a process's part of a batch up to which many are read ahead, some in a row: where training takes every core,
-each wake of a reading thread delays it, by more than it takes to read so little."""
+"""Bytes of a process's part of a batch up to which `MANY` are read ahead, some in a row: where training takes every
+core, each wake of a reading thread delays it, by more than it takes to read so little."""
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Batches(Iterator[Loaded]):
         start: images consumed before, by all ranks together: the cursor of a resumed run.
         stop: images at which the stream ends; None never ends.
         threads: that read, each a whole batch at a time. None: one.
-        prefetch: batches read ahead, half of them asked for at a time. None: two, or eight where they are `SMALL` and
+        prefetch: batches read ahead, half of them asked for at a time. None: two, or `MANY` where they are `SMALL` and
             all within a block of the order, since what comes after the next block is not fetched yet.
         sources: what a column is called in the shards, where `columns` calls it otherwise (`decode_as`).
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
@@ -127,10 +128,7 @@ class Batches(Iterator[Loaded]):
         at_hand = look_ahead and shards.indexes.at_hand
         shards.require(stored, range(len(shards.shards)) if at_hand else next(order.blocks(start))[1].tolist())
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
-        if prefetch is None:
-            each = sum(record_bytes(shards.column(name)) if name in self._pools else SMALL for name in stored)
-            many = share * each <= SMALL and 12 * batch * -(-len(order.counts) // order.block) <= order.total
-            prefetch = 8 if many else 2
+        prefetch = prefetch or self._usual_prefetch(stored, share, batch, order)
         self._at_once = max(1, prefetch // 2)
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged, stored)
@@ -196,6 +194,12 @@ class Batches(Iterator[Loaded]):
         """The column, if its arrays are all of one shape and can be read in place; None if not."""
         column = self.shards.column(name)
         return None if column.shape is None else column
+
+    def _usual_prefetch(self, stored: Sequence[str], share: int, batch: int, order: Order) -> int:
+        sample = sum(record_bytes(self.shards.column(name)) if name in self._pools else SMALL for name in stored)
+        blocks = -(-len(order.counts) // order.block)
+        under_way = (MANY + MANY // 2) * batch  # with those that are asked for before the first is taken
+        return MANY if share * sample <= SMALL and under_way * blocks <= order.total else 2
 
     def _work(self) -> None:
         """A thread's life: take a ticket, plan its batch, read it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from waterscape.labels.procedure import Corrected, Rounds, correct_tile
 from waterscape.randomness import hash64
 from waterscape.sources.landsat.bands import LAND, UNKNOWN, WATER
 from waterscape.sources.parallel import progress
+from waterscape.training.torch_threads import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +108,7 @@ class _Run:
 def _by_rounds(work: Work, number: int) -> None:
     assert isinstance(work.recipe, Rounds)
     began = time.perf_counter()
-    with _one_thread():
+    with torch_threads(1):
         tile = opened(work.data).tile(number)
         seed = hash64(work.seed, "tile", number)
         _keep(work, number, correct_tile(seven_features(tile.bands), work.label(tile), work.recipe, seed), began)
@@ -134,7 +134,7 @@ def _teach_fold(work: Work, fold_of: dict[int, int], fold: int) -> None:
     tiles = (opened(work.data).tile(number) for number in others)
     told = ((tile.number, seven_features(tile.bands), work.label(tile)) for tile in tiles)
     seed = hash64(work.seed, "pool", fold)
-    with _one_thread():
+    with torch_threads(1):
         water, land = gather_classes(told, len(others), work.recipe.patches, seed)
         network = teach_network(water, land, work.recipe, seed)
         usual = usual_land(network, land)
@@ -152,7 +152,7 @@ def _probability(work: Work, fold_of: dict[int, int], tile: Tile) -> tuple[NDArr
     network = fresh_network(work.seed)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in found[0].items()})
     features = seven_features(tile.bands)
-    with _one_thread():
+    with torch_threads(1):
         probability = water_probability(network, Patches(features))
     return np.where(low_ground(features), probability, np.float32(np.nan)), float(found[1]["usual land"])
 
@@ -209,17 +209,6 @@ def _result(work: Work, number: int) -> Result:
     found = kept(work.path("label", number))
     assert found is not None
     return Result(number, found[0]["label"], found[1]["left"], found[1]["seconds"])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes by one thread meanwhile, so that sums round alike in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def plan_of(recipe: Rounds | Pooled, seed: int, sha256: str) -> dict[str, Any]:

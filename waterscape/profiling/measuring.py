@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,6 @@ from waterscape.training.run import Run
 MADE = 256  # samples of the synthetic set
 TRACED = 3  # steps
 WARM = 3  # steps before anything is measured
-
-
-@contextlib.contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """So many threads of torch within the block; None: as many as it takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> str:

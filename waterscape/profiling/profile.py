@@ -22,7 +22,7 @@ from waterscape.durable import write_text
 from waterscape.errors import UserError
 from waterscape.options import parse_some
 from waterscape.pages.anatomy import draw_anatomy
-from waterscape.profiling.measuring import circumstances, made_data, measure, plain, rates_of, threads
+from waterscape.profiling.measuring import circumstances, made_data, measure, plain, rates_of
 from waterscape.profiling.roofline import Rates
 from waterscape.profiling.table import overview, table, way_line
 from waterscape.profiling.ways import measure_ways
@@ -30,6 +30,7 @@ from waterscape.recipe import Recipe
 from waterscape.start import read_options
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
+from waterscape.training.torch_threads import torch_threads
 
 BATCH_OF_ALL = 8  # images, unless --batch says otherwise: small, so that all models take minutes
 
@@ -70,7 +71,7 @@ def profile(model: str, preset: str, arguments: Sequence[str]) -> int:
         processes = _begin(wanted, run, scratch)
         if wanted.ways and processes.world > 1:
             raise UserError("--ways are measured in one process: start it without a launcher")
-        with threads(wanted.threads):
+        with torch_threads(wanted.threads):
             rates = rates_of(run, processes)
             page = _profile(f"{model}:{preset}", recipe, run, wanted, processes, rates, scratch, out)[1]
         if processes.first:
@@ -92,7 +93,7 @@ def profile_all(arguments: Sequence[str]) -> int:
     found: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
     processes = rates = None
-    with tempfile.TemporaryDirectory() as directory, threads(wanted.threads):
+    with tempfile.TemporaryDirectory() as directory, torch_threads(wanted.threads):
         for model in models.names():
             scratch = Path(directory) / model
             recipe, run = read_options(model, models.DEFAULT_PRESET, ["--out", str(scratch / "run"), *words])
