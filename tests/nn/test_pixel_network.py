@@ -3,13 +3,16 @@
 import pytest
 import torch
 
+from waterscape.nn import pixel_network
 from waterscape.nn.pixel_network import MARGIN, PixelNetwork
 from waterscape.training.torch_threads import torch_threads
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("images", [1, 3])
-def test_inference_rounds_and_no_more(images, layout):
+@pytest.mark.parametrize("at_once", [1, 44 * 5, 1 << 20])  # a row, five rows, all rows of a picture
+def test_inference_rounds_and_no_more(images, layout, at_once, monkeypatch):
+    monkeypatch.setattr(pixel_network, "AT_ONCE", at_once)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         network = PixelNetwork().to(memory_format=layout)
