@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from programs import ROOT
+from waiting import alive, until
 
-from benchmarks.peers import versions_of
+from benchmarks import peers
+from benchmarks.peers import PeerProcess, versions_of
 
 ROWS = {
     "b02_quick": '''
@@ -111,3 +113,53 @@ def test_a_row_tells_the_versions_of_peers_that_live_elsewhere():
     for name, package in (("kornia", "kornia"), ("streaming", "mosaicml-streaming")):
         lines = (ROOT / "benchmarks" / "peers" / f"{name}.txt").read_text().splitlines()
         assert f"{package}=={found[package]}" in lines
+
+
+PEER = """
+import os, subprocess, sys, time
+word, known = sys.argv[1:]
+tried = os.path.exists(known)
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open(known, "a").write(f"{worker.pid}\\n")
+if word == "ends":
+    worker.kill()
+    sys.exit(7)
+if word == "never" or not tried:
+    time.sleep(600)
+worker.kill()
+print("ready", flush=True)
+for _ in sys.stdin:
+    print("rate", 12.5, flush=True)
+"""
+
+
+@pytest.fixture
+def impatient(tmp_path, monkeypatch):
+    """Peers are `PEER`, in this environment, and waited for some seconds only."""
+    (tmp_path / "peer.py").write_text(PEER)
+    monkeypatch.setattr(peers, "HERE", tmp_path)
+    monkeypatch.setattr(peers, "PATIENCE_SECONDS", 10)
+    monkeypatch.setattr(peers, "python_of", lambda _: sys.executable)
+    return tmp_path / "known"
+
+
+def test_a_peer_that_stands_still_is_started_once_more_and_leaves_nothing(impatient, capsys):
+    peer = PeerProcess("peer", "late", impatient)
+    assert peer() == 12.5
+    peer.close()
+    assert peer.process.returncode == 0
+    assert "the peer peer stood still for 10 s; it is started once more" in "".join(capsys.readouterr())
+    first, _ = impatient.read_text().split()
+    until(lambda: not alive(int(first)))
+
+
+def test_a_peer_that_never_gets_ready_is_an_error(impatient, monkeypatch):
+    monkeypatch.setattr(peers, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(RuntimeError, match=r"stood still for 0\.5 s"):
+        PeerProcess("peer", "never", impatient)
+
+
+def test_a_peer_that_ends_is_not_started_again(impatient):
+    with pytest.raises(RuntimeError, match="the peer peer ended, 7"):
+        PeerProcess("peer", "ends", impatient)
+    assert len(impatient.read_text().split()) == 1

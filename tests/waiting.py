@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 
 def until(true, seconds=120, told=lambda: "", every=0.02):
@@ -15,3 +16,11 @@ def until(true, seconds=120, told=lambda: "", every=0.02):
         assert time.monotonic() < end, f"not within {seconds} s; {told()}"
         time.sleep(every)
     return found
+
+
+def alive(process):
+    """Whether a process runs still; one that has ended but was not yet reaped does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -6,9 +6,11 @@ and for each line `go` that it reads it takes a turn and prints the rate. Betwee
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import venv
@@ -19,6 +21,7 @@ from benchmarks.surroundings import KEPT
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 300
+STARTS = 2  # litdata stands still now and then while it writes its set: twice in some thirty times
 
 
 def python_of(name: str) -> Path:
@@ -43,18 +46,30 @@ def versions_of(*peers: str) -> dict[str, str]:
 
 
 class PeerProcess:
-    """A peer's program, called like the peer or `program`, and its rate for each turn."""
+    """A peer's program, called like the peer or `program`, and its rate for each turn.
+
+    One that stands still instead of getting ready is started once more. Raises `RuntimeError` where it fails.
+    """
 
     def __init__(self, name: str, *words: object, program: str = "") -> None:
         self.name = name
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [python_of(name), HERE / f"{program or name}.py", *map(str, words)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        self._expect("ready")
+        command = [python_of(name), HERE / f"{program or name}.py", *map(str, words)]
+        for left in reversed(range(STARTS)):
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # so that its own processes end with it
+            )
+            try:
+                self._expect("ready")
+            except TimeoutError as error:
+                if not left:
+                    raise RuntimeError(str(error)) from None
+                note(f"{error}; it is started once more")
+            else:
+                break
 
     def __call__(self) -> float:
         """One turn."""
@@ -70,8 +85,7 @@ class PeerProcess:
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self._kill()
 
     def __del__(self) -> None:
         if hasattr(self, "process") and self.process.poll() is None:
@@ -87,6 +101,12 @@ class PeerProcess:
                 if line.startswith(word):
                     return line
                 if not line:
-                    break
-        self.process.kill()
-        raise RuntimeError(f"the peer {self.name} ended or stood still for {PATIENCE_SECONDS} s")
+                    self._kill()
+                    raise RuntimeError(f"the peer {self.name} ended, {self.process.returncode}")
+        self._kill()
+        raise TimeoutError(f"the peer {self.name} stood still for {PATIENCE_SECONDS} s")
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()

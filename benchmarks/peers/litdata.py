@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,9 @@ def main(tiles: str, directory: str, batch: int, setting: str) -> None:
     directory = f"{directory}-{form}"
     if not Path(directory).exists():
         numbers = list(range(len(np.load(tiles, mmap_mode="r"))))
-        optimize(partial(tile, tiles, form), numbers, directory, chunk_bytes="64MB", num_workers=1)
+        shutil.rmtree(f"{directory}.begun", ignore_errors=True)  # of a start that stood still
+        optimize(partial(tile, tiles, form), numbers, f"{directory}.begun", chunk_bytes="64MB", num_workers=1)
+        Path(f"{directory}.begun").rename(directory)
     loader = StreamingDataLoader(
         StreamingDataset(directory, shuffle=True, drop_last=False),
         batch_size=batch,

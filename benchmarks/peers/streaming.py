@@ -5,6 +5,7 @@ It writes its own format into the directory where that is not there yet.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -28,9 +29,11 @@ def main(tiles: str, directory: str, batch: int, setting: str) -> None:
     """Take turns, each a shuffled epoch."""
     workers = int(setting.split("-")[1])
     if not Path(directory).exists():
-        with MDSWriter(out=directory, columns={"occurrence": "ndarray:uint8:256,256"}) as writer:
+        shutil.rmtree(f"{directory}.begun", ignore_errors=True)  # of a start that stood still
+        with MDSWriter(out=f"{directory}.begun", columns={"occurrence": "ndarray:uint8:256,256"}) as writer:
             for tile in np.load(tiles, mmap_mode="r"):
                 writer.write({"occurrence": np.array(tile)})
+        Path(f"{directory}.begun").rename(directory)
     clean_stale_shared_memory()
     dataset = StreamingDataset(local=directory, shuffle=True, batch_size=batch, num_canonical_nodes=1)
     loader = DataLoader(dataset, batch_size=batch, num_workers=workers, persistent_workers=workers > 0)

@@ -10,7 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
-from waiting import until
+from waiting import alive, until
 
 from waterscape.errors import UserError
 from waterscape.sources.parallel import FEW, Workers, progress
@@ -65,14 +65,6 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
         assert len(children) == 2
         parent.kill()
     until(lambda: not any(alive(child) for child in children))
-
-
-def alive(process):
-    """Whether a process runs still; one that has ended but was not yet reaped does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_no_process_at_all_is_refused():
