@@ -33,3 +33,8 @@ def test_inference_rounds_and_no_more(images, layout, at_once, monkeypatch):
     assert (scores - exact).abs().max() <= 2e-6 * exact.abs().max()
     assert (learning - exact).abs().max() <= 2e-6 * exact.abs().max()
     assert torch.equal(bands, given)
+
+
+def test_no_picture_gives_no_scores():
+    with torch.inference_mode():
+        assert PixelNetwork()(torch.zeros(0, 8, 40, 50)).shape == (0, 2, 34, 44)

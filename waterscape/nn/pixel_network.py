@@ -37,7 +37,7 @@ class PixelNetwork(nn.Module):
         beside = x[:, :, 3:-3, 3:-3]
         if not _inferred(y):
             return self._called(y, beside)
-        rows = max(1, AT_ONCE // (len(y) * y.shape[3]))
+        rows = max(1, AT_ONCE // max(1, len(y) * y.shape[3]))
         parts = zip(torch.split(y, rows, 2), torch.split(beside, rows, 2), strict=True)
         return torch.cat([self._called(*part) for part in parts], 2)
 
