@@ -52,6 +52,15 @@ def test_a_batch_smaller_than_the_world_leaves_a_process_without_images(water):
     epoch = count_epoch(ShardSet(water, "train"), processes=4, batch=3)
     assert epoch.images[:3].sum() == len(ShardSet(water, "train"))
     assert epoch.images[3] == 0
+    shards = ShardSet(water, "train")
+    read = count_epoch(shards, processes=5, batch=3, seed=5, columns=["label.npy"])
+    for rank in range(5):
+        order = Order(shards.counts, seed=5)
+        reader = Batches(shards, ["label.npy"], batch=3, order=order, rank=rank, world=5, stop=33)
+        keys = [key for loaded in reader for key in loaded.keys]
+        assert read.bytes[rank] == 1024 * len(keys) == 1024 * 11
+        assert read.shards[rank] == len({key.split("/")[0] for key in keys})
+    assert read.images.tolist() == [11, 11, 11, 0, 0]
 
 
 def test_the_verb_tells_ranks_and_nodes(water, capsys):
@@ -60,5 +69,13 @@ def test_the_verb_tells_ranks_and_nodes(water, capsys):
     assert "an epoch is 4.12 steps" in text
     assert "node 1:" in text
     assert "every sample of the epoch is read exactly once" in text
+    assert "every process reads at least 2 images in every step: none starves" in text
+    assert dispatch(["plan", str(water), "--processes", "4", "--batch", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "processes without an image: 1; each reads the first of every batch" in text
+    assert "starves" not in text
+    for batch in (0, -1):
+        with pytest.raises(UserError, match=f"a batch of {batch} images trains nothing"):
+            dispatch(["plan", str(water), "--processes", "4", "--batch", str(batch)])
     with pytest.raises(UserError, match="evenly"):
         dispatch(["plan", str(water), "--processes", "4", "--batch", "8", "--nodes", "3"])

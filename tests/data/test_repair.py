@@ -127,6 +127,10 @@ def test_mistakes_are_told(water, tmp_path, capsys):
     with pytest.raises(UserError, match="never changed"):
         repair(water, water)
     assert dispatch(["repair", str(water), "--out", str(tmp_path / "new")]) == 0
+    assert dispatch(["repair", str(water)]) == 0
+    beside = water.with_name(f"{water.name}-repaired")
+    for split in ("train", "test"):
+        assert len(ShardSet(beside, split)) == len(ShardSet(tmp_path / "new", split))
     assert "33 train, 8 test kept" in capsys.readouterr().out.replace("8 test, 33 train", "33 train, 8 test")
     with pytest.raises(UserError, match="exists"):
         repair(water, tmp_path / "new")

@@ -129,10 +129,11 @@ def test_what_fails_ends_all_and_keeps_what_was_done(scene, tmp_path):
             raise OSError("gone")
         return network_segment()(bands)
 
-    with Unfinished(tmp_path / "water.tif", {}, scene.shape, parts, anew=False) as work:
-        with pytest.raises(OSError, match="gone"):
-            segment_scene(scene, failing, MARGIN, work, 1)
-        work.keep()
+    with (
+        Unfinished(tmp_path / "water.tif", {}, scene.shape, parts, anew=False) as work,
+        pytest.raises(OSError, match="gone"),
+    ):
+        segment_scene(scene, failing, MARGIN, work, 1)
     with Unfinished(tmp_path / "water.tif", {}, scene.shape, parts, anew=False) as work:
         assert 0 < len(work.done) < len(parts)
 

@@ -51,9 +51,22 @@ def payload_faults(name: str, size: int, head: bytes, column: Column | None) -> 
         return [f"it is no {'JPEG' if ending in ('jpg', 'jpeg') else ending.upper()}"]
     if ending == "png" and head[12:16] == b"IHDR":
         return _pixels(*(int.from_bytes(head[at : at + 4], "big") for at in (16, 20)))
-    if ending == "webp" and head[12:16] == b"VP8X":
-        return _pixels(*(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+    if ending == "webp":
+        return _webp(head)
     return _jpeg(head) if ending in ("jpg", "jpeg") else []
+
+
+def _webp(head: bytes) -> list[str]:
+    """Its size stands in the first chunk: extended, lossless or lossy (RFC 9649)."""
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return _pixels(*(1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)))
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return _pixels(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    if kind == b"VP8 ":
+        return _pixels(*(int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28)))
+    return []
 
 
 def _array(size: int, head: bytes) -> list[str]:

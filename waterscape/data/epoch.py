@@ -36,7 +36,7 @@ class Epoch:
     least_cache: int
     """Bytes that the cache of a node must hold, where the set is remote."""
     per_step: NDArray[np.int64]
-    """Images of each step."""
+    """Images of each step. Where it is 0, the first image of each batch is read nevertheless (`data.plan.reading`)."""
     read_once: bool
     """Every sample of the split is read exactly once, by one process."""
 
@@ -65,7 +65,7 @@ class Epoch:
 def count_epoch(
     shards: ShardSet, *, processes: int, batch: int, seed: int = 0, columns: Sequence[str] | None = None
 ) -> Epoch:
-    """Follow `Order` and `part` through one epoch.
+    """Follow `Order`, `part` and `reading` through one epoch.
 
     Args:
         shards: the split that is read.
@@ -75,10 +75,12 @@ def count_epoch(
         columns: that are read; None: all.
 
     Raises:
-        UserError: no such column; no process.
+        UserError: no such column; no process; no image in a batch.
     """
     if processes < 1:
         raise UserError(f"{processes} processes cannot train: give 1 or more")
+    if batch < 1:
+        raise UserError(f"a batch of {batch} images trains nothing: give 1 or more")
     for column in columns or ():
         shards.column(column)
     order = Order(shards.counts, seed)
@@ -98,6 +100,10 @@ def count_epoch(
         images += np.bincount(rank, minlength=processes)
         np.add.at(read, rank, sizes[number])
         seen[rank, shard] = True
+        first = np.arange(-start % batch, count, batch)  # of each batch: what those read that have no image in it
+        for idle in np.flatnonzero(per_step == 0):
+            read[idle] += sizes[number[first]].sum()
+            seen[idle, shard[first]] = True
     tars = np.array([shard.bytes for shard in shards.shards], np.int64)
     least, remote, once = least_cache(shards, order.block), shards.store.remote, bool((reads == 1).all())
     return Epoch(order.total, batch, images, read, seen, tars, remote, least, per_step, once)

@@ -81,7 +81,10 @@ def describe_epoch(epoch: Epoch, nodes: int) -> str:
     if epoch.remote:
         lines.append(f"the cache of each node must hold {epoch.least_cache / 1e6:.2f} MB or more")
         lines.append(f"one that holds {epoch.tars.sum() / 1e6:.2f} MB fetches every tar in the first epoch only")
-    lines.append(f"every process reads at least {epoch.per_step.min()} images in every step: none starves")
+    if idle := int((epoch.per_step == 0).sum()):
+        lines.append(f"processes without an image: {idle}; each reads the first of every batch, to compute along")
+    else:
+        lines.append(f"every process reads at least {epoch.per_step.min()} images in every step: none starves")
     if epoch.samples < epoch.batch:
         lines.append("a batch is larger than the epoch: one step reads samples more than once")
     told = "exactly once" if epoch.read_once else "NOT exactly once: the order is broken"

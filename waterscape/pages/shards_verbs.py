@@ -142,27 +142,28 @@ class Repair:
 
     directory: Annotated[str, tyro.conf.Positional]
     """Of the damaged set, which is not changed."""
-    out: Path
-    """Of the new set."""
+    out: Path | None = None
+    """Of the new set. Left out: DIR-repaired, beside it."""
     replace: bool = False
     """The new set's directory, where it exists."""
 
 
 def repair_verb(arguments: Sequence[str]) -> int:
-    """`waterscape shards repair DIR --out NEW`."""
+    """`waterscape shards repair DIR [--out NEW]`."""
     options = parse(Repair, arguments, "waterscape shards repair")
     from waterscape.data.repair import QUARANTINE, repair
 
     directory = as_directory(options.directory, "repair")
+    out = options.out or directory.resolve().with_name(f"{directory.resolve().name}-repaired")
     total = sum(shard.samples for shard in Manifest.load(directory).shards)
     with Progress(total, "samples") as progress:
-        done = repair(directory, options.out, replace=options.replace, advance=progress.advance)
+        done = repair(directory, out, replace=options.replace, advance=progress.advance)
     for bad in done.quarantined[:MOST_SHOWN]:
         print(f"{bad.shard}, sample {bad.key or 'unknown'}: {'; '.join(bad.reasons)}")
     if len(done.quarantined) > MOST_SHOWN:
         print(f"and {len(done.quarantined) - MOST_SHOWN} more")
     kept = ", ".join(f"{count} {split}" for split, count in done.kept.items())
-    print(f"{options.out}: {kept} kept, {len(done.quarantined)} of {total} left out, listed in {QUARANTINE}")
+    print(f"{out}: {kept} kept, {len(done.quarantined)} of {total} left out, listed in {QUARANTINE}")
     return 0
 
 

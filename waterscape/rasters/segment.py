@@ -69,7 +69,7 @@ def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished,
             done = [future for future in futures if not future.cancelled() and future.exception() is None]
             work.done.update(future.result() for future in done)
             torch.set_num_threads(before)
-    work.keep()
+            work.keep()
 
 
 def probability(scene: Scene, window: Window, segment: Segment, margin: int, tile: int = TILE) -> NDArray[np.float32]:
