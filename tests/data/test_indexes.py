@@ -198,20 +198,25 @@ def test_closing_ends_the_look_at_a_large_set(tmp_path, monkeypatch):
     monkeypatch.setattr(indexes_module, "KEPT_BYTES", 0)
     monkeypatch.setattr(plan_module, "LOOKED_UP", 1)
     write_set(tmp_path / "water", samples=60, samples_per_shard=1)
-    looked, opened, look = [], [], ShardSet.look_at
+    looked, lookers, look, look_at_all = [], {}, ShardSet.look_at, Batches._look_at_all
+
+    def noted(batches, columns):
+        lookers[threading.current_thread()] = batches
+        look_at_all(batches, columns)
 
     def slowly(shards, columns, shard):
-        if threading.current_thread() is not threading.main_thread():
+        if batches := lookers.get(threading.current_thread()):  # threads that plan batches look too
             looked.append(shard)
-            if len(looked) > 20:  # until it is closed
-                until(lambda: opened and opened[0]._ended)
+            if len(looked) > 20:
+                until(lambda: batches._ended)
         look(shards, columns, shard)
 
+    monkeypatch.setattr(Batches, "_look_at_all", noted)
     monkeypatch.setattr(ShardSet, "look_at", slowly)
     before = set(threading.enumerate())
     with looking_ahead(tmp_path / "water", COLUMNS) as batches:
-        opened.append(batches)
         next(batches)
+        until(lambda: looked)
     assert not set(threading.enumerate()) - before
     assert 0 < len(looked) < 48  # of as many shards
 
