@@ -67,7 +67,7 @@ def test_parts_make_up_the_whole(scene, whole, tmp_path, tall, wide, threads):
 def test_tiles_make_up_a_part(scene, whole, tile):
     part = (41, 3, 40, 120) if tile > 1 else (55, 95, 9, 11)
     row, column, height, width = part
-    found = probability(scene, part, network_segment(), MARGIN, tile)
+    found = probability(scene, part, network_segment(), MARGIN, tile=tile)
     np.testing.assert_allclose(found, whole[row : row + height, column : column + width], atol=1e-6, rtol=0)
 
 
@@ -104,7 +104,7 @@ def test_where_nothing_is_known_the_network_is_not_asked(tmp_path):
         asked.append(bands.shape)
         return network_segment()(bands)
 
-    probability(open_scene(path), (0, 0, 100, 500), segment, MARGIN, 100)
+    probability(open_scene(path), (0, 0, 100, 500), segment, MARGIN, tile=100)
     assert len(asked) == 2
 
 
@@ -115,7 +115,7 @@ def test_a_small_known_patch_is_found(tmp_path):
     nodata = np.ones((100, 100), bool)
     nodata[SPARSE + 1 : SPARSE + 1 + side, SPARSE + 1 : SPARSE + 1 + side] = False
     scene = open_scene(small_scenes.write_scene(tmp_path / "scene.tif", 100, 100, hole=(nodata,)))
-    found = probability(scene, (0, 0, 100, 100), network_segment(), MARGIN, 100)
+    found = probability(scene, (0, 0, 100, 100), network_segment(), MARGIN, tile=100)
     middle = SPARSE + 1 + side // 2
     assert np.argwhere(~np.isnan(found)).tolist() == [[middle, middle]]
 

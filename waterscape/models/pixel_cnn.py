@@ -152,10 +152,10 @@ class PixelCnn(Recipe):
         return torch.cat(pieces)
 
     def _segment(self, networks: Networks, bands: Tensor) -> Tensor:
+        whole = seen_whole(bands, MARGIN)  # before the network, whose layers drive the bands out of the cache
         scores = networks["pixels"](without_nodata(bands)).to(bands.dtype)
         found = torch.sigmoid(scores[:, :1] - scores[:, 1:])  # the softmax of two, with one exponential
-        known = torch.where(seen_whole(bands, MARGIN), found, torch.nan)
-        return F.pad(known, (MARGIN,) * 4, value=torch.nan)
+        return F.pad(torch.where(whole, found, torch.nan), (MARGIN,) * 4, value=torch.nan)
 
     def margin(self) -> int:
         return MARGIN

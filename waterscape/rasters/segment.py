@@ -18,6 +18,8 @@ import torch
 from waterscape.rasters.windows import TILE, evenly, split
 from waterscape.sources.landsat.bands import MARGIN as LINE
 from waterscape.sources.landsat.bands import band_stack
+from waterscape.sources.landsat.kept_open import KeptOpen
+from waterscape.sources.landsat.raster_file import opened
 from waterscape.sources.parallel import progress
 from waterscape.training.heap import freed_memory_kept
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from waterscape.rasters.unfinished import Unfinished
-    from waterscape.sources.landsat.raster_file import Window
+    from waterscape.sources.landsat.raster_file import Opening, Window
     from waterscape.sources.landsat.scene import Scene
 
 Segment: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
@@ -43,10 +45,10 @@ KEEP_SECONDS = 2.0
 
 def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished, threads: int) -> None:
     """Compute the parts that are not done yet. Raises what reading and storing raise; what is done stays done."""
-    left = [number for number in range(len(work.parts)) if number not in work.done]
+    left = sorted((number for number in range(len(work.parts)) if number not in work.done), key=by_pairs(work.parts))
 
     def compute(number: int) -> int:
-        work.store(number, rounded(probability(scene, work.parts[number], segment, margin)))
+        work.store(number, rounded(probability(scene, work.parts[number], segment, margin, files.opened)))
         return number
 
     def finished(futures: Sequence[Future[int]]) -> Iterator[int]:
@@ -54,7 +56,7 @@ def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished,
             yield future.result()
 
     before = torch.get_num_threads()
-    with freed_memory_kept():
+    with freed_memory_kept(), KeptOpen(threads) as files:
         pool = ThreadPoolExecutor(threads, "segment", initializer=torch.set_num_threads, initargs=(1,))
         futures = [pool.submit(compute, number) for number in left]
         try:
@@ -72,11 +74,23 @@ def segment_scene(scene: Scene, segment: Segment, margin: int, work: Unfinished,
             work.keep()
 
 
-def probability(scene: Scene, window: Window, segment: Segment, margin: int, tile: int = TILE) -> NDArray[np.float32]:
+def by_pairs(parts: Sequence[Window]) -> Callable[[int], tuple[int, int]]:
+    """Key by which numbers of parts (which count row by row) go down two columns of parts, then the next two.
+
+    So the blocks that a part shares with those above it and beside it are still decoded, however wide the scene.
+    """
+    columns = {column: at for at, column in enumerate(sorted({part[1] for part in parts}))}
+    return lambda number: (columns[parts[number][1]] // 2, number)
+
+
+def probability(
+    scene: Scene, window: Window, segment: Segment, margin: int, opening: Opening = opened, tile: int = TILE
+) -> NDArray[np.float32]:
     """Of water in a window (H W); NaN where a pixel that the network sees is nodata or beyond the scene's edge."""
     row, column, height, width = window
     reach = margin + LINE
-    reflectances, elevation = scene.read((row - reach, column - reach, height + 2 * reach, width + 2 * reach))
+    wider = (row - reach, column - reach, height + 2 * reach, width + 2 * reach)
+    reflectances, elevation = scene.read(wider, opening)
     found = np.full((height, width), np.nan, np.float32)
     for top, left, tall, wide in split(height, width, evenly(height, tile), evenly(width, tile)):
         blue = reflectances[reach + top : reach + top + tall, reach + left : reach + left + wide, 0]

@@ -13,12 +13,14 @@ import numpy as np
 from waterscape.sources.landsat.layers import SceneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from rasterio import Affine
 
 Window: TypeAlias = tuple[int, int, int, int]  # row and column of the upper left pixel, height, width
+Opening: TypeAlias = "Callable[[Path], AbstractContextManager[Any]]"  # what opens a raster file: `opened`, or another
 
 NO_FILE, DAMAGED, CHANGED = "no GeoTIFF that can be read", "damaged or cut off", "changed since it was opened"
 TURNED, SOUTH_UP, OBLONG = "rotated or skewed", "stored south up", "pixels that are no squares"
@@ -60,6 +62,12 @@ def header_of(path: Path) -> Header:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A GeoTIFF (or PNG, by its name), open for reading. Raises `SceneError` for what cannot be read."""
+    with open_file(path) as dataset, whole(path):
+        yield dataset
+
+
+def open_file(path: Path) -> Any:
+    """As `opened`, but to be closed by who asks."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -67,14 +75,20 @@ def opened(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):  # .msk, .aux.xml and .tfw are asked for by name
-                dataset = rasterio.open(path, driver="PNG" if path.suffix.lower() == ".png" else "GTiff")
+                return rasterio.open(path, driver="PNG" if path.suffix.lower() == ".png" else "GTiff")
     except RasterioError as error:
         raise SceneError(path, NO_FILE, " ".join(str(error).split())[:200]) from error
-    with dataset:
-        try:
-            yield dataset
-        except RasterioError as error:
-            raise SceneError(path, DAMAGED, "fetch it again, or take it out") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """While a file is read: raises `SceneError` where it turns out to be damaged."""
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except RasterioError as error:
+        raise SceneError(path, DAMAGED, "fetch it again, or take it out") from error
 
 
 def grid_of(path: Path, dataset: Any) -> Grid:

@@ -14,16 +14,17 @@ import numpy as np
 
 from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, MARGIN, OFFSET, REFLECTANCES, SCALE, band_stack
 from waterscape.sources.landsat.layers import MEASURED, NO_BANDS, Layer, SceneError, beside, layers_in, layers_of
-from waterscape.sources.landsat.raster_file import NO_FILE, Grid, Window, header_of, opened, part_of, same_grid
+from waterscape.sources.landsat.raster_file import NO_FILE, Grid, Opening, Window, header_of, opened, part_of, same_grid
 from waterscape.sources.landsat.scaling import LANDSAT, Scaling, scaling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rasterio import Affine
 
 APART, ALL_NODATA, UNLIKE = "bands on different grids", "all nodata", "bands of different scales"
+IN_CACHE = 1 << 15  # pixels that are scaled at once: of more, eight bytes each leave the cache between two steps
 FILL = -9999  # of HLS, in reflectances
 LOWEST, HIGHEST = -500.0, 9000.0  # metres: what lies beyond is a void of SRTM (−32768), or another value for nodata
 LOOKED_AT = 600  # pixels a side up to which numbers are judged by all of a scene,
@@ -69,29 +70,39 @@ class Scene:
         """All of it."""
         return 0, 0, self.grid.height, self.grid.width
 
-    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def read(self, window: Window, opening: Opening = opened) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Reflectances (H W 5, B2 … B6) and elevation (H W, metres) of a window; NaN is nodata, and beyond the edges.
+
+        Args:
+            window: row and column of its upper left pixel, height and width.
+            opening: what opens its files.
 
         Raises:
             SceneError: the file is damaged, or was removed.
         """
-        *measured, elevation = _valid(self, MEASURED, window)
-        elevation *= self.metres
+        *measured, heights = _pixels(self, MEASURED, window, opening)
         scale, offset = self.scaling.scale, self.scaling.offset
         filled = bool(np.isclose(scale, SCALE) and np.isclose(offset, OFFSET))  # however that is known
-        reflectances = np.empty((*elevation.shape, len(measured)), np.float32)
-        for number, band in enumerate(measured):
-            if filled:
-                band[band == 0] = np.nan  # the fill value of the product, whether the file says so or not
-            band *= scale
-            band += offset
-            reflectances[..., number] = band
+        _, _, height, width = window
+        elevation = np.empty((height, width), np.float32)
+        reflectances = np.empty((len(measured), height, width), np.float32)
+        for rows in _strips(height, width):
+            for number, (pixels, known) in enumerate(measured):
+                band = _valid(pixels[rows], known[rows])
+                if filled:
+                    band[band == 0] = np.nan  # the fill value of the product, whether the file says so or not
+                band *= scale
+                band += offset
+                reflectances[number, rows] = band
+            band = _valid(heights[0][rows], heights[1][rows])
+            band *= self.metres
+            band[(band < LOWEST) | (band > HIGHEST)] = np.nan
+            elevation[rows] = band
         if self.hidden:
-            quality, known = self.layer("qa", window)
+            [(quality, known)] = _pixels(self, ("qa",), window, opening)
             bits = sum(1 << bit for bit in self.hidden)
-            reflectances[~known | (quality.astype(np.int64) & bits != 0)] = np.nan
-        elevation[(elevation < LOWEST) | (elevation > HIGHEST)] = np.nan
-        return reflectances, elevation.astype(np.float32)
+            reflectances[:, ~known | (quality.astype(np.int64) & bits != 0)] = np.nan
+        return reflectances.transpose(1, 2, 0), elevation
 
     def bands(self, window: Window) -> NDArray[np.float32]:
         """The eight bands (H W 8) of a window, exactly as `band_stack` of the whole raster gives them there."""
@@ -158,27 +169,32 @@ def open_scene(
     return replace(scene, scaling=scaling)
 
 
-def _valid(scene: Scene, names: Sequence[str], window: Window) -> list[NDArray[np.float64]]:
-    """The numbers of layers before scaling; NaN is nodata."""
-    found = []
-    for pixels, known in _pixels(scene, names, window):
-        numbers = pixels.astype(np.float64)
-        missing = ~known
-        missing |= pixels == FILL
-        if pixels.dtype.kind == "f":
-            missing |= ~np.isfinite(numbers)
-        if missing.any():  # most parts have none
-            numbers[missing] = np.nan
-        found.append(numbers)
-    return found
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a raster, so many at a time that what is computed of them stays in the processor's cache."""
+    tall = max(1, IN_CACHE // max(1, width))
+    return (slice(row, row + tall) for row in range(0, height, tall))
 
 
-def _pixels(scene: Scene, names: Sequence[str], window: Window) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+def _valid(pixels: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The numbers of a layer before scaling; NaN is nodata."""
+    numbers = pixels.astype(np.float64)
+    missing = ~known
+    missing |= pixels == FILL
+    if pixels.dtype.kind == "f":
+        missing |= ~np.isfinite(numbers)
+    if missing.any():  # most parts have none
+        numbers[missing] = np.nan
+    return numbers
+
+
+def _pixels(
+    scene: Scene, names: Sequence[str], window: Window, opening: Opening = opened
+) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Numbers of layers as stored, and where they are no nodata. Each file is opened once."""
     found: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
     for path in {scene.layers[name].path for name in names}:
         mine = [name for name in names if scene.layers[name].path == path]
-        with opened(path) as dataset:
+        with opening(path) as dataset:
             pixels, known = part_of(dataset, [scene.layers[name].band for name in mine], scene.shape, window)
         found |= {name: (pixels[at], known[at]) for at, name in enumerate(mine)}
     return [found[name] for name in names]
@@ -202,6 +218,6 @@ def _some_numbers(scene: Scene) -> NDArray[np.float64]:
 
 
 def _numbers(scene: Scene, windows: Sequence[Window]) -> NDArray[np.float64]:
-    parts = [numbers for window in windows for numbers in _valid(scene, REFLECTANCES, window)]
+    parts = [_valid(*layer) for window in windows for layer in _pixels(scene, REFLECTANCES, window)]
     found = np.concatenate([part[np.isfinite(part) & (part != 0)] for part in parts])
     return np.asarray(found)
