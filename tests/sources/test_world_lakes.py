@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import rasterio
 from programs import run_program
 from pyproj import Geod
-from test_true_scale import axes_ratio, tiles_of
+from test_true_scale import axes_ratio, samples, tiles_of
 
 from waterscape.data.manifest import Manifest
 from waterscape.errors import UserError
@@ -75,6 +76,27 @@ def test_lakes_are_round_at_true_scale_and_were_not_before(world, tmp_path):
     assert facts["read"] == 66
     shapes = {name: sum(split[name] for split in facts["shapes"].values()) for name in facts["classes"]}
     assert shapes["lake"] == sum(shapes.values())
+
+
+@pytest.mark.long
+def test_four_latitudes_by_the_tools_alone_in_one_go_and_in_eight_parts(tmp_path):
+    world, whole, joined = tmp_path / "world", tmp_path / "whole" / "water", tmp_path / "joined" / "water"
+    done = run_program("tools/make_world.py", world, "--lakes-at", "45,60,70,78")
+    assert done.returncode == 0, done.stderr
+    ends = [["--part", f"{part}/8"] for part in range(1, 9)] + [["--join"]]
+    for out, words in [(whole, []), *((joined, end) for end in ends)]:
+        done = run_program("tools/pack_occurrence.py", world, "--out", out, "--true-scale", *words)
+        assert done.returncode == 0, done.stderr
+    files = [{path.name: path.read_bytes() for path in out.glob("*.tar")} for out in (whole, joined)]
+    assert files[0] == files[1]
+    ratios = defaultdict(list)
+    for sample in samples(joined):
+        assert sample["occurrence.npy"].shape == (256, 256)
+        ratios[sample["json"]["region"]] += axes_ratio(sample["occurrence.npy"])
+    assert set(ratios) == {f"synthetic-lakes-{at}{end}" for at in (45, 60, 70, 78) for end in ("", "-antimeridian")}
+    for region in ratios.values():
+        assert len(region) >= 6
+        assert max(region) < 1.01
 
 
 def test_a_world_is_replaced_only_when_told_so(world):
