@@ -1,11 +1,15 @@
 """B16: pixels with their 7 × 7 surroundings, from windows in shards, against a record of 7 × 7 for each.
 
 Ours: windows of 128 × 128 × 8 through `Batches`, crc on every read, as a step of `pixel_cnn` wants them: labels, known
-pixels and each pixel's weight found (`samples`), or trained on besides (`training`). Every pixel that has a weight is a
-sample. Peer: the same pixels as the reference gathers them, one record of 7 × 7 × 8 and its label each, through a plain
-`webdataset` pipeline at the best of 0, 1 and 2 workers, in batches of 4096; for `training`, the same network's step on
-them. The limit of `samples` is a copy of the same windows in memory. `training` is told and not judged: its limit is
-the processor's arithmetic, which the peer, waiting for its records, does not come near.
+pixels and each pixel's weight found. Every pixel that has a weight is a sample. `samples` are those of whole windows
+(`sampling all, block 0`), what the loader can deliver; `recommended` and `reference` are what these presets learn from:
+a block of 16 × 16 pixels of each window, and for `reference` those that are drawn of it. Peer: the same pixels as the
+reference gathers them, one record of 7 × 7 × 8 and its label each, through a plain `webdataset` pipeline at the best of
+0, 1 and 2 workers, in batches of 4096. The limit of `samples` is a copy of the same windows in memory. The presets are
+told and not judged: they read a window for a block of it, so that the pixels of a batch are of many places.
+
+`training` is a step on these besides, and for the peer the same network's step on its records; it is told, since its
+limit is the processor's arithmetic, which the peer, waiting for its records, does not come near.
 
 All in one thread of torch; a turn of the peer is counted from its first batch on.
 """
@@ -29,7 +33,7 @@ from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 from waterscape.data.pack import SetWriter
-from waterscape.models.pixel_cnn import PixelCnn
+from waterscape.models.pixel_cnn import PRESETS, PixelCnn
 from waterscape.nn.pixel_network import MARGIN, PixelNetwork
 from waterscape.randomness import Draw
 from waterscape.training.learner import Learner
@@ -39,25 +43,30 @@ from waterscape.training.torch_threads import torch_threads
 
 WINDOWS, SIDE, BATCH = 256, 128, 8
 RECORDS, PEER_BATCH = 12_288, 4096
+RECIPES = {"samples": PixelCnn(sampling="all", block=0), **PRESETS}
+"""What is learned of a window: all of it, and what the presets learn."""
 STEPS = 2  # of training in a turn
 FLOP = 6 * 38_514
 """Of a sample that is trained on: each weight multiplies and adds, forward and twice backward."""
 
 
 def figures() -> Iterator[Figure]:
-    """The ratio to the peer; told besides: the share of a copy, and the ratio of whole steps."""
+    """The ratio to the peer, of whole windows and of the presets; told besides: shares of a copy, and whole steps."""
     with torch_threads(1), tempfile.TemporaryDirectory() as directory:
         shards = write_windows(Path(directory) / "windows")
         tar = write_records(Path(directory) / "records.tar", shards)
         workers = best("B16", {n: Peer(tar, n) for n in (0, 1, 2)}, "webdataset, workers")
-        delivering = {"ours": Ours(shards, train=False), "webdataset": Peer(tar, workers), "limit": copying()}
-        rates = take_turns("B16", delivering)
-        yield Figure.over("B16", "samples", rates["ours"] / rates["webdataset"], ">=", 100)
-        note(f"B16 limit: {np.median(rates['ours'] / rates['limit']):.3f} of a copy of the same windows in memory")
-        training = {"ours": Ours(shards, train=True), "webdataset": Peer(tar, workers, train=True)}
-        rates = take_turns("B16", training)
-        found = np.median(rates["ours"] / rates["webdataset"])
-        note(f"B16 training: {found:.3g} times the peer, {np.median(rates['ours']) * FLOP / 1e9:.0f} Gflop/s")
+        delivering = {name: Ours(shards, recipe, train=False) for name, recipe in RECIPES.items()}
+        rates = take_turns("B16", {**delivering, "webdataset": Peer(tar, workers), "limit": copying()})
+        yield Figure.over("B16", "samples", rates["samples"] / rates["webdataset"], ">=", 100)
+        for preset in ("recommended", "reference"):
+            yield Figure.over("B16", preset, rates[preset] / rates["webdataset"])
+        note(f"B16 limit: {np.median(rates['samples'] / rates['limit']):.3f} of a copy of the same windows in memory")
+        training = {name: Ours(shards, recipe, train=True) for name, recipe in RECIPES.items()}
+        rates = take_turns("B16", {**training, "webdataset": Peer(tar, workers, train=True)})
+        told = {name: np.median(rates[name] / rates["webdataset"]) for name in RECIPES}
+        note("B16 training: " + ", ".join(f"{name} {times:.3g} times the peer" for name, times in told.items()))
+        note(f"B16 training: {np.median(rates['samples']) * FLOP / 1e9:.0f} Gflop/s on whole windows")
 
 
 def write_windows(out: Path) -> ShardSet:
@@ -90,27 +99,34 @@ def write_records(path: Path, shards: ShardSet) -> str:
 class Ours:
     """Samples a second of windows that are ready to train on, or trained on."""
 
-    def __init__(self, shards: ShardSet, train: bool) -> None:
-        self.recipe = PixelCnn(sampling="all", block=0, turns=False)
+    def __init__(self, shards: ShardSet, recipe: PixelCnn, train: bool) -> None:
+        self.recipe = recipe
         run = Run(out=Path("unused"), batch=BATCH, tensorboard=False)
         networks = models.build(self.recipe)
         self.learner = Learner(self.recipe, run, networks, Processes(None, "float32", Path("unused")), len(shards))
         self.stream = Batches(shards, self.learner.columns, batch=BATCH, order=Order(shards.counts, 0))
         self.train = train
+        self.each = self._deliver() / WINDOWS
 
     def __call__(self) -> float:
         """One turn."""
-        steps = STEPS if self.train else WINDOWS // BATCH
-        samples, started = 0, time.perf_counter()
-        for loaded in islice(self.stream, steps):
-            if self.train:
-                self.learner.step(loaded.columns, loaded.numbers, loaded.count)
-                samples += loaded.count * (SIDE - 2 * MARGIN) ** 2
-            else:
-                batch = self.learner.batch(loaded.columns)
-                weight = self.recipe.part(batch, Draw(0, loaded.numbers))[2]
-                samples += int((weight > 0).sum())
+        started = time.perf_counter()
+        samples = self._learn(WINDOWS // BATCH if self.recipe.block else STEPS) if self.train else self._deliver()
         return samples / (time.perf_counter() - started)
+
+    def _deliver(self) -> int:
+        """How many samples as many batches have as there are windows for."""
+        samples = 0
+        for loaded in islice(self.stream, WINDOWS // BATCH):
+            batch = self.learner.batch(loaded.columns)
+            samples += int((self.recipe.part(batch, Draw(0, loaded.numbers))[2] > 0).sum())
+        return samples
+
+    def _learn(self, steps: int) -> float:
+        """Take steps; how many samples as many windows have on average."""
+        for loaded in islice(self.stream, steps):
+            self.learner.step(loaded.columns, loaded.numbers, loaded.count)
+        return steps * BATCH * self.each
 
     def __del__(self) -> None:
         self.stream.close()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -176,25 +175,94 @@ def test_cleanlab_that_is_not_installed_is_named(lakes, tmp_path, monkeypatch):
         correct(lakes, tmp_path / "out", "--recipe", "confident")
 
 
+PROGRAM = """
+import os, signal
+from waterscape.__main__ import main
+from waterscape.labels import correction
+from waterscape.labels.pooled import Pooled
+from waterscape.labels.procedure import Rounds
+
+correction.RECIPES |= {
+    "fast": Rounds(epochs=(2, 1, 1), batch=32, rate=1e-2, sure=0.6),
+    "recommended": Pooled(steps=40, batch=32),
+    "confident": Pooled(steps=40, batch=32, confident=True),
+}
+keep = correction.keep
+
+def keep_and_tell(path, *what):
+    keep(path, *what)
+    kind = path.parent.relative_to(path.parents[2])
+    with open(os.environ["TOLD"], "a") as file:
+        file.write(f"{kind / path.name}\\n")
+    where, _, count = os.environ["KILL_AT"].partition(" ")
+    if str(kind) == where and len(list(path.parent.glob("[0-9]*.npz"))) >= int(count):
+        os.killpg(0, signal.SIGKILL)
+
+correction.keep = keep_and_tell
+if __name__ == "__main__":
+    main()
+"""
+"""Corrects with recipes that take moments, tells each result that it keeps, and is killed at one: all its processes."""
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory):
+    """Runs the program above in a directory, which has a set; returns its exit code and the results that it kept."""
+    directory = tmp_path_factory.mktemp("killed")
+    write_lakes(directory / "lakes", 12)
+    (directory / "program.py").write_text(PROGRAM)
+    known = {}
+
+    def correct(name, recipe, processes, kill_at=""):
+        told = directory / f"{name}.txt"
+        told.unlink(missing_ok=True)
+        words = ["correct-labels", directory / "lakes", "--out", directory / name / "set", "--recipe", recipe]
+        trial = ["--inject", "10%", "--noise", "random", "--only", 4, "--processes", processes]
+        ended = subprocess.run(
+            [sys.executable, directory / "program.py", *map(str, (*words, *trial))],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOLD": str(told), "KILL_AT": kill_at},
+            start_new_session=True,
+            check=False,
+            timeout=280,
+        )
+        return ended.returncode, sorted(told.read_text().split())
+
+    def undisturbed(recipe):
+        if recipe not in known:
+            known[recipe] = correct(recipe, recipe, 1)
+        return known[recipe]
+
+    return directory, correct, undisturbed
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_killed_and_run_again_on_other_processes_it_is_the_same_set(tmp_path):
-    data = write_lakes(tmp_path / "lakes", 12, side=32)
-    words = ["correct-labels", str(data), "--recipe", "fast", "--inject", "10%", "--noise", "random", "--only", "2"]
-    program = [sys.executable, "-m", "waterscape", *words]
-    beside = tmp_path / "killed" / ".set.labels" / "given" / "label"
-    killed = subprocess.Popen(
-        [*program, "--out", str(tmp_path / "killed" / "set"), "--processes", "2"], cwd=ROOT, start_new_session=True
-    )
-    deadline = time.monotonic() + 200
-    while len(list(beside.glob("[0-9]*.npz"))) < 2:
-        assert killed.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed" / "set").exists()
-    for directory, processes in (("killed", "2"), ("undisturbed", "1")):
-        again = [*program, "--out", str(tmp_path / directory / "set"), "--processes", processes]
-        subprocess.run(again, cwd=ROOT, check=True, timeout=280)
-    assert hashes(tmp_path / "killed" / "set") == hashes(tmp_path / "undisturbed" / "set")
+@pytest.mark.parametrize(
+    ("recipe", "kill_at"),
+    [
+        ("fast", "given/label 2"),
+        ("recommended", "given/network 2"),
+        ("recommended", "given/label 3"),
+        ("confident", "given/probability 3"),
+        ("confident", "given/label 3"),
+    ],
+)
+def test_killed_and_run_again_on_other_processes_it_is_the_same_set(corrected, recipe, kill_at):
+    """And nothing that was kept is done again, but confident learning's labels, which are found all together."""
+    if recipe == "confident":
+        pytest.importorskip("cleanlab")
+    directory, correct, undisturbed = corrected
+    code, all_of_it = undisturbed(recipe)
+    assert code == 0
+    name = f"{recipe} {kill_at}".replace("/", " ")
+    assert correct(name, recipe, 2, kill_at)[0] == -signal.SIGKILL
+    assert not (directory / name / "set").exists()
+    beside = directory / name / ".set.labels"
+    before = [str(path.relative_to(beside)) for path in beside.glob("*/*/[0-9]*.npz")]
+    assert 0 < len(before) < len(all_of_it)
+    code, after = correct(name, recipe, 2)
+    assert code == 0
+    assert sorted({*before, *after}) == all_of_it
+    assert not {path for path in before if recipe != "confident" or "/label/" not in path} & {*after}
+    assert hashes(directory / name / "set") == hashes(directory / recipe / "set")
+    assert not beside.exists()

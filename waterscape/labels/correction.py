@@ -125,7 +125,8 @@ def _by_pool(run: _Run, how: Pooled) -> None:
         run.each("label", partial(_by_network, work, fold_of), run.numbers, "tile")
         return
     run.each("probability", partial(_ask, work, fold_of), run.numbers, "tile")
-    _by_confidence(work, run.numbers)
+    if not all(work.path("label", number).exists() for number in run.numbers):
+        _by_confidence(work, run.numbers)
 
 
 def _teach_fold(work: Work, fold_of: dict[int, int], fold: int) -> None:

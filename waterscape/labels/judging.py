@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NONE = Confusion(0, 0, 0, 0)
 FIGURES = ("accuracy", "iou", "f1", "precision", "recall")
+SYNTHETIC = "noise (synthetic)"
+BEFORE_AND_AFTER = ("accuracy before", "after", "IoU before", "after")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Recovery:
     """Of these, those that the correction changed."""
     judged: Judged = Judged()
     """The noised and the corrected label held against the clean one."""
+    by_hand: Judged = Judged()
+    """Both held against masks by hand: what is "right" above may be wrong itself. Of nothing where there are none."""
 
     def __add__(self, other: Recovery) -> Recovery:
         return Recovery(
@@ -61,6 +65,7 @@ class Recovery:
             self.right + other.right,
             self.spoiled + other.spoiled,
             self.judged + other.judged,
+            self.by_hand + other.by_hand,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -70,6 +75,7 @@ class Recovery:
             "flipped recovered": _plain(self.recovered / self.flipped if self.flipped else np.nan),
             "right spoiled": _plain(self.spoiled / self.right if self.right else np.nan),
             **self.judged.facts(),
+            "judged by truth.npy": self.by_hand.facts(),
         }
 
 
@@ -80,15 +86,21 @@ def judge(before: NDArray[np.uint8], after: NDArray[np.uint8], truth: NDArray[np
     return Judged(confusion(before == WATER, wet, known), confusion(after == WATER, wet, known))
 
 
-def recovery(clean: NDArray[np.uint8], noised: NDArray[np.uint8], corrected: NDArray[np.uint8]) -> Recovery:
-    """What a correction made of noise on a tile (H W)."""
+def recovery(
+    clean: NDArray[np.uint8],
+    noised: NDArray[np.uint8],
+    corrected: NDArray[np.uint8],
+    truth: NDArray[np.uint8] | None = None,
+) -> Recovery:
+    """What a correction made of noise on a tile (H W); `truth` is its mask by hand."""
     known = clean != UNKNOWN
     flipped = known & (noised != clean)
     right = known & ~flipped
     wrong = corrected != clean
     pixels = {"flipped": flipped, "recovered": flipped & ~wrong, "right": right, "spoiled": right & wrong}
     counts = {name: int(np.count_nonzero(some)) for name, some in pixels.items()}
-    return Recovery(**counts, judged=judge(noised, corrected, clean))
+    by_hand = Judged() if truth is None else judge(noised, corrected, truth)
+    return Recovery(**counts, judged=judge(noised, corrected, clean), by_hand=by_hand)
 
 
 def table(rows: Sequence[tuple[str, Confusion]]) -> str:
@@ -102,17 +114,32 @@ def table(rows: Sequence[tuple[str, Confusion]]) -> str:
 
 
 def recovery_table(rows: Sequence[tuple[str, Recovery]]) -> str:
-    """A line for each noise."""
-    width = max(len("noise (synthetic)"), *(len(name) for name, _ in rows))
-    lines = [f"{'noise (synthetic)':{width}}  flipped  recovered  right spoiled  IoU before  IoU after"]
-    for name, one in rows:
-        back = one.recovered / one.flipped if one.flipped else np.nan
-        lost = one.spoiled / one.right if one.right else np.nan
-        before, after = one.judged.before.iou, one.judged.after.iou
-        lines.append(
-            f"{name:{width}} {one.flipped:8} {_told(back):>10} {_told(lost):>14} {_told(before):>11} {_told(after):>10}"
-        )
+    """A line for each noise; and another, held against masks by hand, where there are any."""
+    titles = ("flipped", "recovered", "right spoiled", *BEFORE_AND_AFTER)
+    told = [(name, [str(one.flipped), *map(_told, (*_shares(one), *_pairs(one.judged)))]) for name, one in rows]
+    lines = ["held against the labels without noise:", *_lines(titles, told)]
+    if any(one.by_hand != Judged() for _, one in rows):
+        by_hand = [(name, [_told(value) for value in _pairs(one.by_hand)]) for name, one in rows]
+        lines += ["held against masks by hand, which nothing was learnt from:", *_lines(BEFORE_AND_AFTER, by_hand)]
     return "\n".join(lines)
+
+
+def _shares(one: Recovery) -> tuple[float, float]:
+    return one.recovered / one.flipped if one.flipped else np.nan, one.spoiled / one.right if one.right else np.nan
+
+
+def _pairs(judged: Judged) -> tuple[float, ...]:
+    return judged.before.accuracy, judged.after.accuracy, judged.before.iou, judged.after.iou
+
+
+def _lines(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    width = max(len(SYNTHETIC), *(len(name) for name, _ in rows))
+    heads = [f"{title:>6}" for title in titles]
+    lines = []
+    for name, cells in [(SYNTHETIC, heads), *rows]:
+        aligned = (f"{cell:>{len(head)}}" for cell, head in zip(cells, heads, strict=True))
+        lines.append("  ".join((f"{name:{width}}", *aligned)))
+    return lines
 
 
 def _plain(value: float) -> float | None:

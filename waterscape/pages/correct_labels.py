@@ -154,7 +154,10 @@ def _try(tiles: LabelledSet, options: CorrectLabels, noise: Noise, beside: Path,
     read = (tiles.tile(number) for number in numbers)
     return Trial(
         noise,
-        [recovery(tile.given, work.label(tile), one.label) for tile, one in zip(read, results, strict=True)],
+        [
+            recovery(tile.given, work.label(tile), one.label, tile.truth)
+            for tile, one in zip(read, results, strict=True)
+        ],
     )
 
 

@@ -34,6 +34,8 @@ def table(found: Ways) -> str:
     south = sorted({south for its in found.values() for worth in its for south in worth.by_latitude})
     if south:
         parts.append(_apart("latitude", {f"{s}° to {s + LATITUDES}°": [s, "by_latitude"] for s in south}, found))
+    else:
+        parts.append("Latitude: not known of any window.")
     return "\n\n".join(parts) + "\n"
 
 
