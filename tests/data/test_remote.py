@@ -345,7 +345,7 @@ def test_info_and_check_take_urls_and_what_mends_wants_a_directory(server, tmp_p
     assert dispatch(["check", url]) == 1
     told = capsys.readouterr()
     lines = told.out.splitlines()
-    assert lines[0].startswith("water-test-000000.tar: http://127.0.0.1:")
+    assert lines[0].startswith("water-test-000000.index.npy: http://127.0.0.1:")
     assert "there is no such file (404)" in lines[0]
     assert "water-train-000001.tar: " in lines[1]
     assert "its sha256 is" in lines[1]

@@ -67,6 +67,33 @@ def test_the_text_tells_counts_classes_regions_leakage_and_drops(placed):
     ]
 
 
+def test_the_share_that_a_random_split_would_leak_is_counted(tmp_path):
+    """Pairs of tiles 11 km apart, each pair far from all others: a test tile is near where its partner is trained on.
+
+    Split by pairs none is. Dealt out at random, the partner of one of 120 test tiles is one of the 480 to train on
+    among the 599 others: 80.1 % are near, give or take what chance does (four standard deviations).
+    """
+    with SetWriter(tmp_path / "pairs", facts={"synthetic": True}) as writer:
+        for number in range(600):
+            pair, half = divmod(number, 2)
+            place = {"longitude": -150.0 + 10 * (pair % 30) + 0.1 * half, "latitude": -45.0 + 9 * (pair // 30)}
+            writer.add("test" if pair % 5 == 4 else "train", {"json": place})
+    surveyed = survey(tmp_path / "pairs")
+    lines = [" ".join(line.split()) for line in describe(surveyed, near_km=50).splitlines()]
+    (as_split,) = [line for line in lines if line.startswith("test, as split")]
+    (at_random,) = [line for line in lines if line.startswith("test, if split at random")]
+    assert as_split.endswith(" 0.0 %")
+    share = float(at_random.split()[-2]) / 100
+    expected = 480 / 599
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 120)
+
+    pairs = np.round(surveyed.longitude + 150, -1) * 100 + surveyed.latitude  # one number for both tiles of a pair
+    test = surveyed.manifest.splits.index("test")
+    dealt = split_at_random(surveyed.splits)
+    near = [(dealt[pairs == pair] != test).any() for pair in pairs[dealt == test]]
+    assert share == round(sum(near) / 120, 3), "counted pair by pair"
+
+
 def test_sheet_and_map_are_drawn_and_called_synthetic(placed, tmp_path):
     written = draw(survey(placed), placed, tmp_path / "look")
     assert [path.name for path in written] == ["contact.png", "map.png"]

@@ -139,7 +139,7 @@ class Indexes(Sequence[Index]):
             pool.shutdown(cancel_futures=True)
 
     def _most_bytes(self, shard: Shard) -> int:
-        return (NAME_BYTES + RECORD.itemsize * len(self.columns)) * shard.samples
+        return most_index_bytes(shard, len(self.columns)) - MOST_HEADER_BYTES
 
     def _verified(self, shard: int) -> Index:
         index = self._read(self.shards[shard])
@@ -150,7 +150,7 @@ class Indexes(Sequence[Index]):
         return index
 
     def _read(self, shard: Shard) -> Index:
-        raw = self.store.index(shard, MOST_HEADER_BYTES + self._most_bytes(shard))
+        raw = self.store.index(shard, most_index_bytes(shard, len(self.columns)))
         try:
             index = parse_index(raw)
         except ValueError as error:
@@ -173,6 +173,11 @@ class Indexes(Sequence[Index]):
 
     def _name(self, shard: Shard) -> str:
         return self.store.address(f"{shard.name}.index.npy")
+
+
+def most_index_bytes(shard: Shard, columns: int) -> int:
+    """Bytes that the index of a shard may have: with longer keys or more columns it is none."""
+    return MOST_HEADER_BYTES + (NAME_BYTES + RECORD.itemsize * columns) * shard.samples
 
 
 def look_at(entries: NDArray[np.void], column: Column, end: int) -> tuple[str, bool]:

@@ -67,10 +67,3 @@ def load_npy(path: Path) -> NDArray[Any]:
     with _parser:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     return array
-
-
-def map_npy(path: Path) -> NDArray[Any]:
-    """The array of a file, read as it is asked for. Raises whatever Python's own parser does at a damaged header."""
-    with _parser:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    return array

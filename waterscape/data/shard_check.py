@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from waterscape.data.contents import name_faults, payload_faults
 from waterscape.data.fast_check import intact
+from waterscape.data.index import parse_index
+from waterscape.data.indexes import most_index_bytes
 from waterscape.data.manifest import Column, Shard
-from waterscape.data.npy import map_npy
 from waterscape.data.shard import BLOCK, LARGEST_PAYLOAD, RECORD, split_member
 from waterscape.data.shards import column_names
-from waterscape.data.walk import Member, Walk
+from waterscape.data.walk import CHUNK, Member, Walk
 
 MOST_TOLD = 1000  # findings of one shard; the others are counted
 ENTRY = np.dtype([*((name, RECORD[name]) for name in RECORD.names or ()), ("row", "<i8"), ("column", "<i8")])
@@ -181,19 +183,27 @@ def _key_and_column(member: Member) -> tuple[str | None, str | None]:
 
 
 def read_index(path: Path, checked: Checked, shard: Shard | None, columns: dict[str, Column]) -> Index | None:
-    """The index, mapped, where it is one; its keys and sums are noted."""
+    """The index, where it is one; its keys and sums are noted.
+
+    It is read, never mapped: where the file shrank meanwhile, a mapping would end the process by SIGBUS.
+    """
     if not path.is_file():
         checked.tell(Finding(path.name, "missing"))
         return None
     try:
+        most = most_index_bytes(shard, len(columns)) if shard else LARGEST_PAYLOAD
         with path.open("rb") as file:
-            checked.index_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        index: Index = map_npy(path)
-        known = all(index.dtype[name] == RECORD for name in column_names(index))
-        if index.ndim != 1 or "key" not in (index.dtype.names or ()) or index.dtype["key"].kind != "S" or not known:
-            raise ValueError(f"its rows are {index.dtype}")
-    except Exception as error:  # whatever Python's own parser and tokenizer raise at a damaged header
-        checked.tell(Finding(path.name, f"is no index ({' '.join(str(error).split())[:120]})"))
+            raw = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+            digest = hashlib.sha256(raw)
+            while piece := file.read(CHUNK):
+                digest.update(piece)
+        checked.index_sha256 = digest.hexdigest()
+        if len(raw) > most:
+            raise ValueError(f"more than {most} bytes")
+        index = as_index(raw)
+    except (ValueError, OSError, MemoryError) as error:
+        why = str(error) or "more than memory holds"
+        checked.tell(Finding(path.name, f"is no index ({' '.join(why.split())[:120]})"))
         return None
     checked.keys, checked.columns = np.array(index["key"]), column_names(index)
     if shard and len(index) != shard.samples:
@@ -201,6 +211,15 @@ def read_index(path: Path, checked: Checked, shard: Shard | None, columns: dict[
     for name in checked.columns:
         if shard and name not in columns:
             checked.tell(Finding(path.name, f"column {name!a} is not in the manifest"))
+    return index
+
+
+def as_index(raw: bytes) -> Index:
+    """The index that a file holds: keys and records. Raises `ValueError` where it is none."""
+    index: Index = parse_index(raw)
+    known = all(index.dtype[name] == RECORD for name in column_names(index))
+    if "key" not in (index.dtype.names or ()) or index.dtype["key"].kind != "S" or not known:
+        raise ValueError(f"its rows are {index.dtype}")
     return index
 
 

@@ -202,12 +202,6 @@ class Remote(Store):
                 return True
         return False
 
-    def sum(self, shard: Shard, advance: Callable[[int], None]) -> None:
-        """Read a tar and its index from afar, keeping neither. Raises `UserError` where a sum is not the manifest's."""
-        for ending, size, sha256 in (("tar", shard.bytes, shard.sha256), ("index.npy", None, shard.index_sha256)):
-            wanted = Wanted(join(self.url, f"{shard.name}.{ending}"), size or MOST_MANIFEST_BYTES, size, sha256)
-            fetch(wanted, None, self.halt, advance=advance)
-
     def spare(self, shards: Sequence[Shard]) -> None:
         """These tars are needed soon, the first one first: others are evicted before them."""
         self._spare = [tar_name(shard) for shard in shards]

@@ -152,6 +152,8 @@ def look_into(path: Path, *, places: bool = False) -> Tar:
         with tarfile.open(path, "r:") as file:
             while (info := file.next()) is not None:
                 file.members.clear()  # type: ignore[attr-defined]
+                if info.issparse():
+                    raise tarfile.TarError(f"offset {info.offset}: a sparse member, which may grow to any size")
                 end = info.offset_data + (-(-info.size // BLOCK) * BLOCK if info.isreg() else 0)
                 key, column = split_name(info.name) if info.isreg() else ("", "")
                 if not column:
@@ -166,8 +168,9 @@ def look_into(path: Path, *, places: bool = False) -> Tar:
                     tar.members[-1][column] = info.offset_data, info.size
         with path.open("rb") as raw:
             rest = os.pread(raw.fileno(), BLOCK, end)
-    except (tarfile.TarError, OSError) as error:
-        raise ShardError(f"{path} cannot be read to its end ({error}): copy it again") from error
+    except Exception as error:  # besides its own, tarfile raises whatever a false size ends in
+        what = str(error) or type(error).__name__
+        raise ShardError(f"{path} cannot be read to its end ({what}): copy it again, or pack it again") from error
     if rest != bytes(BLOCK):
         what = "the tar is cut short" if len(rest) < BLOCK else "a damaged header"
         raise ShardError(f"{path}, offset {end}: {what}, after {tar.samples} samples: copy it again")
