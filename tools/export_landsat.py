@@ -27,7 +27,7 @@ from waterscape.sources.landsat.export_folder import Folder, Plan
 from waterscape.sources.landsat.grid import GridTile, Kind, tiles_over
 from waterscape.sources.landsat.grid_map import draw_grid
 from waterscape.sources.parallel import progress, told_duration
-from waterscape.sources.tile_requests import Outcome
+from waterscape.sources.tile_requests import FAILED, Outcome
 
 SHOWN = 5  # failures
 UNITS = {"degrees": "degrees", "utm": "metres (UTM)"}
@@ -89,7 +89,10 @@ def main() -> int:
     for reason in list(outcome.failed.values())[:SHOWN]:
         print(f"  {reason}", file=sys.stderr)
     if outcome.failed:
-        raise UserError(f"{len(outcome.failed)} tiles are absent; run the same command again to ask for them alone")
+        raise UserError(
+            f"{len(outcome.failed)} tiles are absent; run the same command again to ask for them alone. "
+            f"{command.out / FAILED} lists them all, each with its reason"
+        )
     return 0
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import typing
 import warnings
 
 import ee
@@ -24,6 +27,7 @@ from waterscape.errors import UserError
 from waterscape.pages.deploy import parse_years
 from waterscape.sources import earthengine
 from waterscape.sources.landsat.bands import OFFSET, SCALE, band_stack
+from waterscape.sources.server_tasks.task_list import TaskList
 from waterscape.sources.web import Limits
 
 YEARS = (2019, 2020)
@@ -118,7 +122,8 @@ def composite(server, year):
     for name in ("B2", "B3", "B4", "B5", "B6"):
         numbers = np.stack([scene.bands[f"SR_{name}"] for scene in scenes]) * SCALE + OFFSET
         with warnings.catch_warnings(action="ignore"):
-            bands.append(np.nanmedian(np.where(clear, numbers, np.nan), axis=0))
+            method = "lower" if server.world.assumptions.median_of_even == "lower" else "linear"
+            bands.append(np.nanquantile(np.where(clear, numbers, np.nan), 0.5, axis=0, method=method))
     return band_stack(np.dstack(bands), server.world.assets["CGIAR/SRTM90_V4"].bands["elevation"])
 
 
@@ -134,16 +139,17 @@ def test_a_dry_run_asks_for_nothing(trained, region, tmp_path, capsys, monkeypat
     assert not (tmp_path / "out").exists()
 
 
+OF_PROBES = ("convolve_kernel", "neighbour_order", "neighbour_bands", "reprojected_scale", "matrix_rows")
+OF_THE_TILE = "precision"
+QUICK = ("flipped", "columns", "request")
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        {"convolve_kernel": "flipped"},
-        {"neighbour_order": "columns"},
-        pytest.param({"neighbour_order": "rows northward"}, marks=pytest.mark.long),
-        pytest.param({"neighbour_order": "rows flipped"}, marks=pytest.mark.long),
-        pytest.param({"neighbour_bands": "neighbour first"}, marks=pytest.mark.long),
-        {"reprojected_scale": "request"},
-        pytest.param({"matrix_rows": "second axis"}, marks=pytest.mark.long),
+        pytest.param({name: value}, marks=() if value in QUICK else pytest.mark.long)
+        for name in OF_PROBES
+        for value in typing.get_args(typing.get_type_hints(Assumptions)[name])[1:]
     ],
     ids=str,
 )
@@ -154,13 +160,36 @@ def test_nothing_is_exported_to_a_service_that_works_otherwise(other, trained, r
     assert not server.count("image:export")
 
 
+def test_nothing_is_exported_where_a_tile_is_not_torchs(trained, region, service, tmp_path, capsys):
+    """In a world that no probe can tell: its small whole numbers are exact in few bits, and a network's are not."""
+    server, out = service(assumptions=Assumptions(precision="14 bits")), tmp_path / "out"
+    with pytest.raises(UserError, match=r"off torch's \(allowed 1e-05\), and 0 pixels are masked") as refused:
+        run(*words(trained, region, out))
+    assert "probes: Earth Engine does what the network assumes" in capsys.readouterr().out
+    assert re.match(r"one tile of lakes, [\d,]+ pixels at 55\.\d+, 37\.\d+ in 2019: the servers'", str(refused.value))
+    assert str(refused.value).endswith(f"nothing is exported, see {out / 'compared.png'}")
+    told = json.loads((out / "compared.json").read_text())
+    assert (told["agrees"], told["region"], told["year"]) == (False, "lakes", 2019)
+    assert told["largest"] > told["allowed"]
+    assert f"{told['largest']:.1e} off" in str(refused.value)
+    assert (out / "compared.png").stat().st_size > 10_000
+    assert not server.count("image:export")
+    assert not (out / "tasks.jsonl").exists()
+
+
 UNIMPORTANT = {
     "masked_neighbours": "skipped",
     "masked_pixels": "nan",
     "array_with_number": "refused",
     "repeated_request": "refused",
     "division_by_zero": "masked",
+    "median_of_even": "lower",
+    "shared_edge": "previous",
 }
+
+
+def test_each_assumption_is_settled_by_a_probe_or_by_the_tile_or_does_not_matter():
+    assert {*OF_PROBES, OF_THE_TILE, *UNIMPORTANT} == {field.name for field in dataclasses.fields(Assumptions)}
 
 
 @pytest.mark.long
@@ -185,9 +214,30 @@ def test_an_existing_asset_is_listed_and_left_or_replaced(trained, region, servi
     assert "lakes_2019: skipped: the asset exists (--overwrite replaces it)" in said
     assert "1 of 2 assets made" in said
     assert server.exports.assets[asset(2019)] is old
+    assert on_the_list(tmp_path / "out") == {"lakes_2019": "skipped", "lakes_2020": "SUCCEEDED"}
     run(*words(trained, region, tmp_path / "out", overwrite=True))
     assert "probability" in server.exports.assets[asset(2019)].bands
     assert server.count("image:export") == 2  # 2020 was ours and done: not again
+    assert on_the_list(tmp_path / "out") == {"lakes_2019": "SUCCEEDED", "lakes_2020": "SUCCEEDED"}
+
+
+def on_the_list(out):
+    return {name: task.state for name, task in TaskList(out / "tasks.jsonl").tasks.items()}
+
+
+@pytest.mark.long
+def test_an_asset_that_appears_before_its_task_has_ended_is_listed_and_left(trained, region, service, tmp_path, capsys):
+    server = service(running=0)
+    run(*words(trained, region, tmp_path / "out", **{"no-wait": True}))
+    assert on_the_list(tmp_path / "out") == {"lakes_2019": "PENDING", "lakes_2020": "PENDING"}
+    other = Raster({"water": np.ones((SIDE, SIDE), np.uint8)}, CRS, TRANSFORM)
+    server.exports.assets[asset(2019)], server.exports.running = other, 2
+    run(*words(trained, region, tmp_path / "out"))
+    said = capsys.readouterr().out
+    assert "lakes_2019: skipped: the asset appeared meanwhile (--overwrite replaces it)" in said
+    assert "1 of 2 assets made (12 EECU-seconds), 1 skipped, 0 under way" in said
+    assert server.exports.assets[asset(2019)] is other
+    assert on_the_list(tmp_path / "out") == {"lakes_2019": "skipped", "lakes_2020": "SUCCEEDED"}
 
 
 @pytest.mark.long

@@ -26,8 +26,9 @@ class Assumptions:
     division_by_zero: Literal["zero", "masked"] = "zero"
     """What `divide` by zero gives (documented: 0)."""
 
-    precision: Literal["double", "single"] = "double"
-    """In what the service computes between operations on numbers that are not integers."""
+    precision: Literal["double", "single", "14 bits"] = "double"
+    """In what the service computes between operations on numbers that are not integers; of 14 significant bits, the
+    probes' small numbers are whole and those of a network are not."""
 
     array_with_number: Literal["broadcast", "refused"] = "broadcast"
     """Whether an operator takes an array in one operand and a single number in the other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Barrier
 from typing import Literal
 
 REASONS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
@@ -28,7 +29,7 @@ class Fault:
 
     `answer`: an `error` of `status` and `message`, a `slow` right answer after `seconds`, `cut` short in the middle,
     `lost` after the service did what was asked (the connection ends), `nonsense` in place of JSON or pixels, or an
-    operation that `fails` later with the message.
+    operation that `fails` later with the message. Before any, they wait for one another at a `gate`.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Fault:
     times: int = 1
     after: int = 0
     seconds: float = 0.0
+    gate: Barrier | None = None
     met: int = field(default=0, compare=False)
 
     def befalls(self, path: str) -> bool:

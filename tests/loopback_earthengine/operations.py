@@ -50,7 +50,11 @@ def call(world: World, name: str, given: Mapping[str, Any]) -> Any:
 
 def rounded(world: World, values: np.ndarray, kind: str) -> np.ndarray:
     """Numbers as their type holds them, in float64."""
-    if kind == "float32" or (world.assumptions.precision == "single" and kind == "float64"):
+    precision = world.assumptions.precision
+    if precision == "14 bits" and kind in ("float32", "float64"):
+        mantissa, exponent = np.frexp(values)
+        return np.ldexp(np.rint(np.ldexp(mantissa, 14)), exponent - 14)
+    if kind == "float32" or (precision == "single" and kind == "float64"):
         with np.errstate(over="ignore"):
             return values.astype(np.float32).astype(np.float64)
     return values

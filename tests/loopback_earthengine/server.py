@@ -27,12 +27,17 @@ LARGEST_REQUEST = 10 * 2**20
 
 
 class Server:
-    """A running loopback: its `url`, what it was asked (`requests`), and what it holds (`exports`)."""
+    """A running loopback: its `url`, what it was asked and answered (path, bytes), and what it holds (`exports`).
+
+    `most_at_once` requests were under way at a moment: had come, and had not begun to be answered.
+    """
 
     def __init__(self, world: World, exports: Exports, faults: Sequence[Fault]) -> None:
         self.world, self.exports, self.faults = world, exports, list(faults)
         self.requests: list[tuple[str, int]] = []
-        self.lock = threading.Lock()
+        self.answers: list[tuple[str, int]] = []
+        self.under_way = self.most_at_once = 0
+        self.lock, self._counting = threading.Lock(), threading.Lock()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"service": self}))
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -68,6 +73,12 @@ class Server:
         if "/assets" in path or path.endswith(":listAssets"):
             return self._assets(method, path, query, body)
         raise ServiceError(404, f"The loopback has no {method} {path}.")
+
+    def count_under_way(self, more: int) -> None:
+        """One has come (1), or is about to be answered (−1)."""
+        with self._counting:
+            self.under_way += more
+            self.most_at_once = max(self.most_at_once, self.under_way)
 
     def value(self, body: Mapping[str, Any]) -> Any:
         """The value of the expression of a request."""
@@ -132,21 +143,33 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path)
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.service.requests.append((f"{method} {path}", len(text)))
-        befallen = [f for f in self.service.faults if f.answer != "fails" and f.befalls(f"{method} {path}")]
-        fault = befallen[0] if befallen else None
-        if fault and fault.seconds:
-            time.sleep(fault.seconds)
-        if fault and fault.answer == "error":
-            self._send(fault.status, ServiceError(fault.status, fault.message).body())
-            return
-        status, made = self._answer(method, path, parse_qs(url.query), text)
+        self.service.count_under_way(1)
+        try:
+            fault, status, made = self._made(method, path, parse_qs(url.query), text)
+        finally:
+            self.service.count_under_way(-1)
         if fault and fault.answer == "lost":
             self.close_connection = True
             self.connection.close()
             return
+        self._send(status, made, cut=bool(fault and fault.answer == "cut"))
+
+    def _made(
+        self, method: str, path: str, query: Mapping[str, list[str]], text: bytes
+    ) -> tuple[Fault | None, int, Any]:
+        """What befalls a request, and what it is answered with."""
+        befallen = [f for f in self.service.faults if f.answer != "fails" and f.befalls(f"{method} {path}")]
+        fault = befallen[0] if befallen else None
+        if fault and fault.gate:
+            fault.gate.wait()
+        if fault and fault.seconds:
+            time.sleep(fault.seconds)
+        if fault and fault.answer == "error":
+            return fault, fault.status, ServiceError(fault.status, fault.message).body()
+        status, made = self._answer(method, path, query, text)
         if fault and fault.answer == "nonsense":
             made = (b"<html>Sorry, something went wrong.</html>", "text/html")
-        self._send(status, made, cut=bool(fault and fault.answer == "cut"))
+        return fault, status, made
 
     def _answer(self, method: str, path: str, query: Mapping[str, list[str]], text: bytes) -> tuple[int, Any]:
         try:
@@ -162,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, made: Any, cut: bool = False) -> None:
         body, kind = made if isinstance(made, tuple) else (json.dumps(made).encode(), "application/json; charset=UTF-8")
+        self.service.answers.append((self.path, len(body)))
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import ee
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from key_files import key_file
 from loopback_earthengine import Fault, serve
 from programs import ROOT
 
@@ -47,16 +46,6 @@ def nobody(monkeypatch, tmp_path):
     yield
     disconnect()
     ee.Reset()
-
-
-def key_file(path, token_uri):
-    """A service account's key, freshly made."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PrivateFormat.PKCS8
-    text = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
-    account = {"type": "service_account", "client_email": "me@demo.example", "private_key": text}
-    path.write_text(json.dumps({**account, "token_uri": token_uri, "project_id": "demo"}))
-    return text
 
 
 @pytest.fixture

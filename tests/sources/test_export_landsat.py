@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -18,6 +21,8 @@ from programs import ROOT, run_tool
 from summers import expected, heights, scene, served
 from waiting import until
 
+from waterscape.data.manifest import Manifest
+from waterscape.earthengine.deploy import training_pixels
 from waterscape.sources import earthengine
 from waterscape.sources.area import box_area
 from waterscape.sources.landsat.bands import BANDS, band_stack
@@ -66,6 +71,17 @@ def files(out):
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+def failed(out):
+    """Tile → reason, as the list of the export has them."""
+    lines = map(json.loads, (out / "failed.jsonl").read_text().splitlines())
+    return {line["tile"]: line["reason"] for line in lines}
+
+
+def absent(out):
+    """The tiles that are not there."""
+    return {t.key for t in tiles_over(box_area(*AREA), "degrees", SIZE) if not (out / f"{t.key}.tif").exists()}
+
+
 def asked(server):
     return server.count(PIXELS)
 
@@ -104,6 +120,22 @@ def test_tiles_hold_the_bands_of_the_composite(undisturbed):
         assert np.array_equal(np.isnan(found), np.isnan(mine))
         assert np.nanmax(np.abs(found - mine)) <= 1e-6
     assert not list(out.glob(".partial-*"))
+
+
+def test_a_run_of_tiles_in_degrees_is_deployed_on_their_very_pixels(undisturbed, tmp_path):
+    words = ("--degrees", "--tile-size", SIZE, "--least-water", 0, "--group", "file")
+    code, _, error = run_tool("pack_landsat", undisturbed[0], "--out", tmp_path / "shards", *words)
+    assert code == 0, error
+    facts = Manifest.load(tmp_path / "shards").facts
+    for metres in (facts["tiles"]["metres_per_pixel"], 29.0):  # which people are told plays no part
+        trained = {"tiles": {**facts["tiles"], "metres_per_pixel": metres}}
+        lattice = training_pixels(trained, box_area(*AREA))[0].lattice
+        for path in undisturbed[0].glob("N*.tif"):
+            with rasterio.open(path) as dataset:
+                theirs = dataset.transform
+            assert (lattice[0], -lattice[4]) == pytest.approx((theirs.a, -theirs.e), rel=1e-12)
+            between = (theirs.c - lattice[2]) / lattice[0], (theirs.f - lattice[5]) / lattice[4]
+            assert between == pytest.approx(np.rint(between), abs=1e-6)
 
 
 def test_the_same_words_again_ask_for_nothing(undisturbed):
@@ -191,6 +223,40 @@ def test_a_dry_run_asks_for_nothing_and_draws_a_map(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["exports.grid.png"]
 
 
+@pytest.mark.parametrize(("more", "at_once"), [((), 10), (("--at-once", 40), 40)])
+def test_a_dry_run_tells_what_it_takes(tmp_path, more, at_once):
+    """20 by 10 tiles of the reference's 501 pixels, counted in tiles of 0.135°: nine numbers of four bytes a pixel."""
+    south, west = 1074 * 0.135 - 90, 1607 * 0.135 - 180
+    area = (south + 0.001, west + 0.001, south + 10 * 0.135 - 0.001, west + 20 * 0.135 - 0.001)
+    code, told, error = run(tmp_path / "exports", "http://127.0.0.1:1", "--dry-run", *more, size=501, area=area)
+    assert code == 0, error
+    requests, bytes_each = 20 * 10, 501 * 501 * (8 + 1) * 4
+    tiles, asks, size, time_taken, *_ = told.splitlines()
+    assert tiles == f"{requests} tiles"
+    assert asks == f"{requests} requests, {at_once} at a time (quota: 40, and 100 a second)"
+    assert size == f"at most {requests * bytes_each / 1e6:.0f} MB, {bytes_each / 1e6:.1f} MB a request (limit: 48)"
+    numbers = re.findall(r"([0-9.]+) (s|minutes)\b", time_taken)
+    least, most = (float(number) * {"s": 1, "minutes": 60}[unit] for number, unit in numbers[:2])
+    assert (least, most) == (requests * 5 / at_once, requests * 30 / at_once)
+    assert time_taken.endswith("if a tile takes the servers 5 to 30 s (assumed)")
+
+
+def test_a_dry_run_foretells_the_requests_and_the_bytes_of_what_is_left(undisturbed, tmp_path):
+    out, one = tmp_path / "exports", SIZE * SIZE * 9 * 4 / 1e6
+    shutil.copytree(undisturbed[0], out)
+    for path in sorted(out.glob("N*.tif"))[:5]:
+        path.unlink()
+    _, told, _ = run(out, "http://127.0.0.1:1", "--dry-run", "--at-once", 2)
+    assert "9 tiles, 4 of them done\n5 requests, 2 at a time" in told
+    assert f"at most {5 * one:.0f} MB, {one:.1f} MB a request" in told
+    assert "12 s to 75 s, if a tile takes" in told
+    with serve(**world(empty_tile=True)[2]) as server:
+        assert run(out, server.url, "--at-once", 2)[0] == 0
+        assert asked(server) == 5
+        sent = sum(size for path, size in server.answers if PIXELS in path)
+    assert 1 <= sent / (5 * one * 1e6) < 1.1  # nothing is compressed by this server, and each answer has a header
+
+
 def test_faults_on_the_way_change_nothing(undisturbed, tmp_path):
     faults = [
         Fault(PIXELS, "error", 429, "Too many concurrent aggregations.", times=2),
@@ -205,6 +271,18 @@ def test_faults_on_the_way_change_nothing(undisturbed, tmp_path):
         assert code == 0, error
         assert asked(server) == 9 + 6
     assert files(tmp_path / "exports") == files(undisturbed[0])
+
+
+@pytest.mark.parametrize(("more", "at_once"), [((), 10), (("--at-once", 3), 3)])
+def test_no_more_requests_are_under_way_than_may_be(tmp_path, more, at_once):
+    """As many as may be wait for one another, and then for a moment in which one too many could come."""
+    together = 16 // at_once * at_once
+    gate = Fault(PIXELS, "slow", seconds=0.1, times=together, gate=threading.Barrier(at_once, timeout=60))
+    with serve(**world()[2], faults=[gate]) as server:
+        code, told, error = run(tmp_path / "exports", server.url, *more, size=32)
+        assert (code, asked(server)) == (0, 16), error
+        assert f"16 requests, {at_once} at a time (quota: 40, and 100 a second)" in told
+        assert server.most_at_once == at_once
 
 
 @pytest.mark.parametrize(
@@ -232,8 +310,10 @@ def test_tiles_that_fail_are_named_and_the_others_are_written(tmp_path):
         assert "7 of 9 tiles written, 2 failed" in told
         assert f"Earth Engine answers 400: {memory}" in error
         assert "2 tiles are absent; run the same command again" in error
+        assert set(failed(tmp_path / "exports")) == absent(tmp_path / "exports")
         assert run(tmp_path / "exports", server.url)[0] == 0
         assert asked(server) == 9 + 2
+    assert not (tmp_path / "exports" / "failed.jsonl").exists()
 
 
 def test_tiles_that_always_fail_do_not_keep_the_others_from_coming(tmp_path):
@@ -242,8 +322,26 @@ def test_tiles_that_always_fail_do_not_keep_the_others_from_coming(tmp_path):
         code, told, error = run(tmp_path / "exports", server.url, "--at-once", 1)
         assert (code, asked(server)) == (1, 9)
     assert "3 of 9 tiles written, 6 failed" in told
-    assert "6 tiles are absent; run the same command again" in error
-    assert len(list((tmp_path / "exports").glob("N*.tif"))) == 3
+    out = tmp_path / "exports"
+    assert f"6 tiles are absent; run the same command again to ask for them alone. {out}/failed.jsonl lists" in error
+    assert len(list(out.glob("N*.tif"))) == 3
+    assert set(failed(out)) == absent(out)  # five of them are told on the terminal
+    assert all(f"{tile}: Earth Engine answers 400: Computation timed out." in why for tile, why in failed(out).items())
+
+
+def test_the_list_of_failed_tiles_holds_what_failed_last_and_is_absent_still(tmp_path):
+    out, words = tmp_path / "exports", ("--at-once", 1)
+    keys = [tile.key for tile in tiles_over(box_area(*AREA), "degrees", SIZE)]
+    with serve(**world()[2], faults=[Fault(PIXELS, "error", 400, "Computation timed out.", times=3)]) as server:
+        assert run(out, server.url, *words)[0] == 1
+        assert list(failed(out)) == keys[:3]
+        with (out / "failed.jsonl").open("a") as file:  # as a program leaves it that is killed as it writes
+            file.write(f'{{"tile": "{keys[5]}", "reason": "it is there"}}\n{{"tile": "{keys[2]}", "rea')
+        server.faults[:] = [Fault(PIXELS, "error", 400, "Too deep.", after=1), Fault(PIXELS, "error", 403, after=2)]
+        assert run(out, server.url, *words)[0] == 1
+    assert list(failed(out)) == keys[1:3]
+    assert "Too deep." in failed(out)[keys[1]]
+    assert "403" in failed(out)[keys[2]]
 
 
 def test_a_service_that_stays_away_five_times_in_a_row_ends_it(tmp_path):
@@ -256,19 +354,50 @@ def test_a_service_that_stays_away_five_times_in_a_row_ends_it(tmp_path):
     assert "Tiles written: 1; the same command goes on" in error
 
 
+@pytest.mark.parametrize(
+    "status",
+    [429, pytest.param(403, marks=pytest.mark.long)],
+    ids=["RESOURCE_EXHAUSTED", "as some front ends have it"],
+)
+def test_a_quota_that_stays_exhausted_ends_it_and_it_goes_on_once_there_is_some(undisturbed, tmp_path, status):
+    out, attempts = tmp_path / "exports", earthengine.LIMITS.attempts
+    shutil.copytree(undisturbed[0], out)
+    for path in sorted(out.glob("N*.tif"))[:6]:
+        path.unlink()
+    spent = "Quota exceeded for quota metric 'Read requests' of service 'earthengine.googleapis.com'."
+    with serve(**world(empty_tile=True)[2], faults=[Fault(PIXELS, "error", status, spent, times=1000)]) as server:
+        code, _, error = run(out, server.url, "--at-once", 5)
+        assert 5 * attempts <= asked(server) <= 6 * attempts  # and there are no more than six tiles to ask for
+    assert code == 1
+    ended = error.splitlines()[-1]
+    assert re.search(
+        rf"5 requests in a row failed, the last: tile N.*: {attempts} attempts, the last: the server", ended
+    )
+    assert f"answers {status} ({spent})" in ended
+    assert f"Tiles written: 0; the same command goes on, {out}/failed.jsonl lists what failed" in ended
+    assert 5 <= len(failed(out)) <= 6
+    assert set(failed(out)) < absent(out)  # the other one is empty
+    with serve(**world(empty_tile=True)[2]) as server:
+        assert run(out, server.url)[0] == 0
+        assert asked(server) == 6
+    assert files(out) == files(undisturbed[0])
+
+
 @pytest.mark.long
 def test_killed_in_the_middle_it_goes_on_and_asks_for_no_whole_tile_twice(undisturbed, tmp_path):
     out = tmp_path / "exports"
     held = world(empty_tile=True)[2]
-    with serve(**held, faults=[Fault(PIXELS, "slow", seconds=0.3, times=100)]) as server:
+    faults = [Fault(PIXELS, "error", 400, "Computation timed out."), Fault(PIXELS, "slow", seconds=0.3, times=100)]
+    with serve(**held, faults=faults) as server:
         program = start(out, server.url, "--at-once", 2)
-        until(lambda: len(list(out.glob("N*.tif"))) >= 3)
+        until(lambda: len(list(out.glob("N*.tif"))) >= 3 and (out / "failed.jsonl").exists())
         program.send_signal(signal.SIGKILL)
         program.communicate()
         time.sleep(1)  # what was under way is answered to nobody
     tiles = tiles_over(box_area(*AREA), "degrees", SIZE)
     whole = sum(is_whole(out / f"{tile.key}.tif", tile) for tile in tiles)
     assert 3 <= whole < 8
+    assert [why.endswith("Computation timed out.") for why in failed(out).values()] == [True]
     (out / f".partial-{program.pid}-N00.tif").write_bytes(b"a tile that was being written")
     assert whole == len(list(out.glob("N*.tif")))
     empty = len((out / "empty.txt").read_text().split())

@@ -1,6 +1,7 @@
 """Reading scenes: the same reflectances from every kind of file, NaN for nodata, clear words for what will not do."""
 
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import rasterio
 from landsat_files import MEASURED, NORTH_UP, UTM, layers_of, numbers, scene, write_tif
 from rasterio import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from waterscape.errors import UserError
 from waterscape.sources.landsat.bands import BANDS, ELEVATION_METRES, OFFSET, SCALE, band_stack
@@ -219,6 +221,34 @@ def test_what_will_not_do(name, drawn, tmp_path):
     assert "\n" not in str(told.value)
     again = pickle.loads(pickle.dumps(told.value))
     assert (again.reason, again.detail, str(again)) == (told.value.reason, told.value.detail, str(told.value))
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs", "words"),
+    [
+        (None, None, None),
+        (NORTH_UP, None, None),
+        (NORTH_UP @ Affine.rotation(90), None, "rotated or skewed: gdalwarp"),
+        (NORTH_UP @ Affine.shear(0, 5), None, "rotated or skewed: gdalwarp"),
+        (Affine(30, 0, 3e5, 0, 30, 6e6), None, "stored south up: gdalwarp"),
+        (Affine(1, 0, 0, 0, 1, 5), None, "stored south up: gdalwarp"),
+        (Affine(-30, 0, 3e5, 0, -30, 6e6), None, "rotated or skewed: gdalwarp"),
+        (Affine.identity(), UTM, "stored south up: gdalwarp"),
+    ],
+)
+def test_north_is_up_with_a_crs_and_without_one(drawn, tmp_path, transform, crs, words):
+    """A file that tells no place at all has the identity, and is believed; one that tells another place is not."""
+    path = write_tif(tmp_path / "stack.tif", numbers(drawn), crs=crs, transform=transform)
+    if crs is None and transform is not None:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.transform = transform
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(path) as dataset:
+        assert (dataset.crs, dataset.transform) == (crs, transform or Affine.identity())
+    if words is None:
+        assert open_scene(path).bands((0, 0, 96, 96)).shape == (96, 96, 8)
+    else:
+        with pytest.raises(SceneError, match=words):
+            open_scene(path)
 
 
 def test_files_that_cannot_be_read(drawn, tif, tmp_path):

@@ -110,10 +110,36 @@ def test_what_exists_is_skipped_or_replaced(service, tmp_path):
     (tmp_path / "other").mkdir()
     (skipped,) = exporter(tmp_path / "other").run(exports(1), there)
     assert (skipped.state, skipped.reason) == ("skipped", "the asset exists")
+    assert TaskList(tmp_path / "other" / "tasks.jsonl").tasks == {"n0": skipped}
+    assert ends(exporter(tmp_path / "other").run(exports(1), there)) == {"n0": "skipped"}  # and says so again
     replaced = exporter(tmp_path / "other")
     replaced.seed = "other"
     assert ends(replaced.run(exports(1, overwrite=True), there)) == {"n0": "SUCCEEDED"}
     assert len(server.exports.operations) == 2
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before its task", "before its task has ended"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_asset_that_appears_meanwhile_is_left_or_replaced(service, tmp_path, started, overwrite):
+    server = service(running=0 if started else 1)
+    other = Raster({"constant": np.zeros((1, 1))}, "EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 50.0))
+    wanted = exports(2, overwrite=overwrite)
+    looked = exporter(tmp_path).run(wanted, set())
+    assert next(looked).name == "n0"
+    if started:
+        assert next(looked).name == "n1"
+    server.exports.assets[f"{FOLDER}/n1"] = other
+    server.exports.running = 1
+    assert ends(looked)["n1"] == ("SUCCEEDED" if overwrite else "skipped")
+    assert (server.exports.assets[f"{FOLDER}/n1"] is other) == (not overwrite)
+    known = TaskList(tmp_path / "tasks.jsonl").tasks
+    assert (known["n0"].state, known["n1"].reason) == ("SUCCEEDED", "" if overwrite else "the asset appeared meanwhile")
+    if not overwrite:  # nothing is asked for, until it is gone
+        asked = server.count("image:export")
+        assert ends(exporter(tmp_path).run(wanted, set(server.exports.assets))) == {"n1": "skipped"}
+        assert server.count("image:export") == asked
+        del server.exports.assets[f"{FOLDER}/n1"]
+        assert ends(exporter(tmp_path).run(wanted, set(server.exports.assets))) == {"n1": "SUCCEEDED"}
 
 
 def test_passing_failures_are_tried_again_and_others_named(service, tmp_path):

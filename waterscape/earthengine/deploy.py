@@ -69,7 +69,8 @@ def training_pixels(facts: Mapping[str, Any], area: Area, crs: str | None = None
     """The lattice that a run's tiles had, and a sentence about it; `crs` takes another coordinate system.
 
     Metres on the ground are what a network learnt: a run of a zone of UTM, or of tiles without a system, is deployed
-    in the zone of the area's middle. Pixels of 30 m in a zone of UTM are Landsat's own.
+    in the zone of the area's middle. Pixels of 30 m in a zone of UTM are Landsat's own. Degrees are those of the tiles
+    to the last digit: lattices are counted from 0° 0°, where a millionth part of a pixel more moves those far away.
 
     Raises `UserError` for a run that does not say how large its pixels are, and for degrees where it learnt metres.
     """
@@ -82,8 +83,13 @@ def training_pixels(facts: Mapping[str, Any], area: Area, crs: str | None = None
     if crs is None:
         crs = trained if trained and CRS(trained).is_geographic else _utm(area)
     pixels = _lattice(crs, float(metres))
-    if CRS(crs).is_geographic and not (trained and CRS(trained).is_geographic):
-        raise UserError(f"--crs {crs} is in degrees, and the run's tiles were not: leave it out, or give a zone of UTM")
+    if CRS(crs).is_geographic:
+        if not (trained and CRS(trained).is_geographic):
+            raise UserError(
+                f"--crs {crs} is in degrees, and the run's tiles were not: leave it out, or give a zone of UTM"
+            )
+        if exact := tiles.get("degrees_per_pixel"):
+            pixels = Pixels(crs, transform=(exact[0], 0.0, 0.0, 0.0, -exact[1], 0.0))
     origin = f"tiles of {metres:g} m in {trained or 'no coordinate system'}"
     return pixels, f"{metres:g} m in {crs} (trained on {origin})"
 

@@ -28,7 +28,7 @@ from waterscape.sources.server_tasks.task_list import Task, TaskList
 MOST_YEARS = 50
 LINE_SECONDS = 60.0
 WORDS = {"skipped": "skipped", "PENDING": "waits", "RUNNING": "runs", "SUCCEEDED": "done", "FAILED": "failed"}
-WORDS |= {"CANCELLED": "cancelled", "CANCELLING": "is being cancelled", "refused": "refused", "absent": "again"}
+WORDS |= {"CANCELLED": "cancelled", "CANCELLING": "is being cancelled", "absent": "again"}
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,9 @@ def _compare(deployment: Deployment, network: torch.nn.Module, out: Path) -> Non
     where = f"{found.pixels:,} pixels at {found.place[1]:.3f}, {found.place[0]:.3f} in {found.year}"
     if not found.agrees:
         raise EarthEngineError(
-            f"the servers' probabilities are {found.largest:.1e} off torch's (allowed {comparison.CLOSE:.0e}), and "
-            f"{found.masks_differ} pixels are masked by one of the two alone; nothing is exported, see {picture}"
+            f"one tile of {found.region}, {where}: the servers' probabilities are up to {found.largest:.1e} off "
+            f"torch's (allowed {comparison.CLOSE:.0e}), and {found.masks_differ} pixels are masked by one of the two "
+            f"alone; nothing is exported, see {picture}"
         )
     print(f"one tile: servers and torch differ by {found.largest:.1e} at most over {where}; {picture}")
 

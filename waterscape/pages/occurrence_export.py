@@ -12,7 +12,7 @@ from waterscape.sources.earthengine import MOST_AT_ONCE, MOST_PER_SECOND
 from waterscape.sources.occurrence_export.download import REQUEST_SECONDS, download
 from waterscape.sources.occurrence_export.parts import REFERENCE_KM2
 from waterscape.sources.parallel import progress
-from waterscape.sources.tile_requests import Outcome
+from waterscape.sources.tile_requests import FAILED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,4 +123,7 @@ def download_all(folder: Folder, image: str, blocks: Sequence[Block], at_once: i
     for reason in list(outcome.failed.values())[:SHOWN]:
         print(f"  {reason}", file=sys.stderr)
     if outcome.failed:
-        raise UserError(f"{len(outcome.failed)} requests failed; run the same command again to ask for them alone")
+        raise UserError(
+            f"{len(outcome.failed)} requests failed; run the same command again to ask for them alone. "
+            f"{folder.path / FAILED} lists them all, each with its reason"
+        )

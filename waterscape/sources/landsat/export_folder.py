@@ -4,6 +4,7 @@ plan.json      area, year, grid, collection: another export into the same folder
 area.geojson   the study area
 KEY.tif        a tile: `BANDS` and `LABEL` in float32, NaN where no scene was clear
 empty.txt      the keys of tiles that no scene saw clearly, so that they are not asked for again
+failed.jsonl   tiles that were asked for in vain, with the reasons, until they are there
 """
 
 from __future__ import annotations

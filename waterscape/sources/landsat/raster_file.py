@@ -92,15 +92,21 @@ def whole(path: Path) -> Iterator[None]:
 
 
 def grid_of(path: Path, dataset: Any) -> Grid:
-    """Where an open raster's pixels lie. Raises `SceneError` unless they are squares, north up."""
+    """Where an open raster's pixels lie. Raises `SceneError` unless they are squares, north up.
+
+    Without a CRS nothing is known of their sides; the identity, with which rasterio says that a file tells no place at
+    all, is taken for north up then.
+    """
     affine, crs = dataset.transform, dataset.crs
-    if crs is None:
+    if crs is None and affine.is_identity:
         return Grid(None, affine, dataset.height, dataset.width, None, degrees=False)
     north_up = "gdalwarp IN.tif OUT.tif puts north up"
     if affine.b or affine.d:
         raise SceneError(path, TURNED, north_up)
     if affine.e >= 0 or affine.a <= 0:
         raise SceneError(path, SOUTH_UP if affine.e >= 0 else TURNED, north_up)
+    if crs is None:
+        return Grid(None, affine, dataset.height, dataset.width, None, degrees=False)
     if abs(affine.a + affine.e) > 1e-3 * affine.a:
         raise SceneError(path, OBLONG, f"{affine.a:g} × {-affine.e:g}: gdalwarp -tr 30 30 makes them square")
     if WEB_MERCATOR in crs.to_proj4():

@@ -99,6 +99,7 @@ def _look(found: Found, reading: Reading) -> dict[str, Any]:
         "crs": scene.crs,
         "degrees": scene.grid.degrees,
         "metres_per_pixel": scene.metres_per_pixel,
+        "pixel": (scene.grid.transform.a, -scene.grid.transform.e),
         "scaling": scene.scaling.told(),
         "synthetic": is_synthetic(found.path.parent) or scene.tags.get("synthetic") == "true",
         "tags": {name: scene.tags[name] for name in FILE_FACTS if name in scene.tags},

@@ -119,7 +119,7 @@ class Tiles:
             for (found, facts, window), group in zip(sound, groups, strict=True)
         ]
         seed = self.options.sharing.seed
-        grids = {(facts["crs"], facts["degrees"]) for _, facts, _ in sound}
+        grids = {(facts["crs"], facts["degrees"], *facts["pixel"]) for _, facts, _ in sound}
         return Windows(
             unit=self.unit,
             kept=sorted(kept, key=lambda one: hash64(seed, "order of writing", one.name)),
@@ -192,11 +192,19 @@ class Tiles:
         return group
 
     def _facts(
-        self, metres: float | None, grids: set[tuple[str | None, bool]], groups: int, reading: Reading
+        self,
+        metres: float | None,
+        grids: set[tuple[str | None, bool, float, float]],
+        groups: int,
+        reading: Reading,
     ) -> dict[str, Any]:
         side = self.options.tile_size
-        crs = next(iter(grids))[0] if len(grids) == 1 else None
-        degrees = [in_degrees for placed, in_degrees in grids if placed is not None]
+        systems = {crs for crs, *_ in grids}
+        crs = next(iter(systems)) if len(systems) == 1 else None
+        degrees = [in_degrees for placed, in_degrees, *_ in grids if placed is not None]
+        pixels = {tuple(pixel) for _, _, *pixel in grids}
+        # width and height to the last digit: metres are rounded, and pixels counted from afar would not be these
+        exact = {"degrees_per_pixel": pixels.pop()} if crs and all(degrees) and len(pixels) == 1 else {}
         return {
             "content": f"Landsat windows, {side} × {side}: {', '.join(BANDS)}; water 1, land 0, not known 255",
             "source": list(self.sources),
@@ -211,6 +219,7 @@ class Tiles:
                 "degrees": any(degrees) if degrees else None,
                 "crs": crs,
                 "bands": list(BANDS),
+                **exact,
             },
         }
 

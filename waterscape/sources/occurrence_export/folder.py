@@ -5,6 +5,7 @@ outline.geojson   a country's outline as Earth Engine gave it, asked for once
 tiles.csv         what distortion is predicted of each tile
 PART/SHEET-ROW-COLUMN.tif   a tile, rows and columns in pixels from its sheet's corner, as Earth Engine names them
 empty.txt         the tiles without any water, so that they are not asked for again
+failed.jsonl      requests for tiles that came to nothing, with the reasons, until they are there
 tasks.jsonl       the tasks on Earth Engine's servers, of exports to Drive or Cloud Storage
 
 Beside it stands FOLDER.parts.png, a map of parts and tiles: within it would be taken for a tile.

@@ -19,6 +19,10 @@ PASSING = ("internal error", "unavailable", "try again", "timed out", "timeout",
 ATTEMPTS = 3
 LONGEST_PAUSE = 120.0  # seconds between two looks, where nothing changes
 RUNS = ("PENDING", "RUNNING", "CANCELLING")
+AGAIN = ("FAILED", "CANCELLED", "skipped", "refused")
+"""What another run looks at anew: what was skipped may be gone, or to be overwritten. `refused` is of older lists."""
+EXISTS = "cannot overwrite"
+APPEARED = "the asset appeared meanwhile"
 FORGOTTEN = "Earth Engine no longer knows its task"
 
 
@@ -64,7 +68,7 @@ class Exporter:
         """
         for task in map(self.known, exports):
             gone = task.state == "SUCCEEDED" and task.asset not in existing  # somebody deleted it
-            if gone or task.state in ("FAILED", "CANCELLED", "refused"):  # of an earlier run: this one tries anew
+            if gone or task.state in AGAIN:  # of an earlier run: this one tries anew
                 task.state = "absent"
         waiting = [export for export in exports if not self.known(export).ended]
         yield from self._skipped(waiting, existing)
@@ -115,8 +119,12 @@ class Exporter:
         for export in exports:
             task = self.known(export)
             if task.state == "absent" and export.asset in existing and not export.overwrite:
-                task.state, task.reason = "skipped", "the asset exists"
-                yield task  # not written down: with --overwrite, or once it is deleted, the same command exports it
+                yield self._left_out(task, "the asset exists")
+
+    def _left_out(self, task: Task, reason: str) -> Task:
+        task.state, task.reason = "skipped", reason
+        self.tasks.put(task)
+        return task
 
     def _operations(self) -> dict[str, Mapping[str, Any]]:
         import ee
@@ -153,10 +161,8 @@ class Exporter:
             adopted = self._asked_before(task)
             if adopted:
                 return self._begun(task, adopted)
-            if "cannot overwrite" in str(error).lower():
-                task.state, task.reason = "refused", f"{task.asset} exists meanwhile; --overwrite replaces it"
-                self.tasks.put(task)
-                return task
+            if EXISTS in str(error).lower():
+                return self._left_out(task, APPEARED)
             raise
         return self._begun(task, operation["name"])
 
@@ -194,6 +200,9 @@ class Exporter:
             task.state, task.eecu_seconds = state, facts.get("batchEecuUsageSeconds", task.eecu_seconds)
             task.reason = " ".join(operation.get("error", {}).get("message", "").split())
             passing = task.reason == FORGOTTEN or any(word in task.reason.lower() for word in PASSING)
+            if state == "FAILED" and EXISTS in task.reason.lower():  # it was not there when the task was started
+                yield self._left_out(task, APPEARED)
+                continue
             if state == "FAILED" and passing and self._tried[task.name] < ATTEMPTS:
                 task.state = "absent"  # another attempt, with a request of its own
             self.tasks.put(task)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from waterscape.sources.server_tasks.task_list import Task
 
 WORDS = {"absent": "to start", "intended": "starting", "skipped": "there already", "FORGOTTEN": "unknown"}
-ORDER = ("RUNNING", "CANCELLING", "FAILED", "CANCELLED", "refused", "FORGOTTEN", "intended", "PENDING", "absent")
+ORDER = ("RUNNING", "CANCELLING", "FAILED", "CANCELLED", "FORGOTTEN", "intended", "PENDING", "absent")
 ROWS = 20
 BAR = 12
 LINE_SECONDS = 60.0

@@ -91,8 +91,8 @@ class Task:
     name: str
     asset: str
     state: str = "absent"
-    """absent, skipped, intended, refused, FORGOTTEN (looked for, and nobody knows it), or Earth Engine's word: PENDING,
-    RUNNING, SUCCEEDED, FAILED, CANCELLED."""
+    """absent, skipped (something is there that was not made by this list), intended, FORGOTTEN (looked for, and nobody
+    knows it), or Earth Engine's word: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED."""
     attempt: int = 0
     request: str = ""
     operation: str = ""
@@ -104,7 +104,7 @@ class Task:
     @property
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
-        return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "refused", "FORGOTTEN")
+        return self.state in ("skipped", "SUCCEEDED", "FAILED", "CANCELLED", "FORGOTTEN")
 
 
 def read_tasks(path: Path) -> tuple[dict[str, Task], bool]:
