@@ -43,6 +43,14 @@ def locate(self, start, count):
 Order.locate = locate
 """,
     ),
+    "a training that begins anew": (
+        ["--processes", 1],
+        ["resumed within an epoch"],
+        """
+from waterscape.training import checkpoint
+checkpoint.newest = lambda directory: None
+""",
+    ),
     "optimizers that forget": (
         ["--processes", 1],
         ["losses", "weights, optimizers"],
@@ -176,4 +184,5 @@ def test_gradients_are_judged_by_their_rounding(tmp_path, rounding, apart, apart
 
     checks = list(compare.gradients("2 processes", left("1", rounding, 0), left("2", rounding + apart, apart_exactly)))
     assert [check.what for check in checks] == ["gradients in float64: bound", "gradients: bound"]
+    assert ("its own rounding" in checks[1].promised) == (rounding > 1e-5)
     assert [check.passed for check in checks] == passed

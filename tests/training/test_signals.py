@@ -42,6 +42,7 @@ def launched(kind, tiles, out, *more):
     program = {
         "alone": ["-m", "waterscape"],
         "accelerate launch, one process": accelerate_alone(),
+        "torchrun, one process": torchrun(1),
         "torchrun, two processes": torchrun(2),
     }[kind]
     return start(1, *words(tiles, out, *more), program=program)
@@ -81,6 +82,7 @@ LAUNCHERS = [
     pytest.param("alone"),
     pytest.param("accelerate launch, one process", marks=pytest.mark.long),
     pytest.param("accelerate launch, two processes", marks=pytest.mark.long),
+    pytest.param("torchrun, one process", marks=pytest.mark.long),
     pytest.param("torchrun, two processes", marks=pytest.mark.long),
 ]
 
@@ -108,7 +110,7 @@ def test_the_reason_of_one_process_is_told_by_all(tiles, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["alone", "torchrun, two processes"])
+@pytest.mark.parametrize("kind", [launcher.values[0] for launcher in LAUNCHERS])
 def test_two_interrupts_leave_at_once_and_the_last_whole_checkpoint_stands(kind, tiles, tmp_path):
     batch = 6144  # a step of so many takes seconds on any machine
     slow = ["--batch", batch, "--micro-batch", 64, "--checkpoint-every", 1]

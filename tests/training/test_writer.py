@@ -1,7 +1,6 @@
 """Checkpoints: whole or absent, which of them stay, and that those of another model are refused."""
 
 import hashlib
-import json
 import os
 import threading
 
@@ -170,20 +169,20 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path):
 
 
 def test_a_file_made_to_look_right_is_refused_with_the_reason(tmp_path):
-    """Whoever tampers with a file can also write its sha256 into `state.json`."""
+    """Whoever tampers with a file can also write its sha256 into `state.json`, and that one's own."""
     write(Writer(tmp_path, Keeping()), 8)
     path = tmp_path / "000000000008"
+    state = dict(checkpoint.verify(path).state)
     for crafted, told in [(b"\xff" * 64, "is no safetensors file"), (b"\x80\x04K\x01.", "is no safetensors file")]:
         (path / "network.net.safetensors").write_bytes(crafted)
-        state = json.loads((path / "state.json").read_text())
         fitting = {"bytes": len(crafted), "sha256": hashlib.sha256(crafted).hexdigest()}
         state["files"]["network.net.safetensors"] = fitting
-        (path / "state.json").write_text(json.dumps(state))
+        (path / "state.json").write_bytes(checkpoint.sealed(state))
         networks, optimizers = small()
         with pytest.raises(UserError, match=told):
             checkpoint.restore(checkpoint.verify(path), networks, {}, optimizers)
     state["files"] = {"../../escape": fitting}
-    (path / "state.json").write_text(json.dumps(state))
+    (path / "state.json").write_bytes(checkpoint.sealed(state))
     with pytest.raises(ValueError, match="escape"):
         checkpoint.verify(path)
 
@@ -191,10 +190,12 @@ def test_a_file_made_to_look_right_is_refused_with_the_reason(tmp_path):
 def test_formats_that_are_not_this_one_are_refused(tmp_path):
     write(Writer(tmp_path, Keeping()), 8)
     state = tmp_path / "000000000008" / "state.json"
+    facts = checkpoint.peek(state.parent).state
     for version, advice in [(1, "pickles"), (99, "update waterscape")]:
-        state.write_text(json.dumps({**json.loads(state.read_text()), "format": version}))
-        with pytest.raises(UserError, match=advice):
-            checkpoint.verify(state.parent)
+        state.write_bytes(checkpoint.sealed({**facts, "format": version}))
+        for look in (lambda: checkpoint.verify(state.parent), lambda: checkpoint.newest(tmp_path)):
+            with pytest.raises(UserError, match=rf"the format of .*8 is {version}, .*{advice}"):
+                look()
 
 
 def test_a_core_is_free_where_threads_leave_one():

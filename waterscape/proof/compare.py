@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,17 @@ def within(subject: str, what: str, difference: float, tolerance: float) -> Chec
     return Check(subject, what, f"{difference:.1e}", f"≤ {tolerance:.2g}", difference <= tolerance)
 
 
+def resumed(subject: str, run: Path, kills: int, epoch: int) -> Check:
+    """That a killed run went on, each time, from a checkpoint within its first epoch of so many images.
+
+    One that began anew would end as the undisturbed run too.
+    """
+    starts = [event["images"] for event in read_events(run) if event["event"] == "start"]
+    within_epoch = [images for images in starts if 0 < images < epoch]
+    found = f"after {', '.join(map(str, within_epoch))} images" if within_epoch else "never"
+    return Check(subject, "resumed within an epoch", found, f"{kills} times", len(within_epoch) >= kills)
+
+
 def losses(out: Path) -> dict[int, Mapping[str, float]]:
     """A run's reported losses by images."""
     return {event["images"]: event["losses"] for event in read_events(out) if event["event"] == "report"}
@@ -97,7 +108,9 @@ def gradients(subject: str, one: Path, other: Path) -> Iterator[Check]:
         yield within(subject, f"gradients in float64: {phase}", _apart(exact, second[phase + EXACT]), EXACT_GRADIENTS)
         if first[phase].dtype != exact.dtype:
             tolerance = max(GRADIENTS, ROUNDING * _apart(exact, first[phase]))
-            yield within(subject, f"gradients: {phase}", _apart(first[phase], second[phase]), tolerance)
+            check = within(subject, f"gradients: {phase}", _apart(first[phase], second[phase]), tolerance)
+            rounded = f"{check.promised}, {ROUNDING} × its own rounding"
+            yield check if tolerance == GRADIENTS else replace(check, promised=rounded)
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

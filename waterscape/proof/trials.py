@@ -21,6 +21,7 @@ from waterscape.proof.made_set import write_made_set
 from waterscape.proof.options import Proof
 from waterscape.recipe import Input, Recipe
 from waterscape.start import read_options
+from waterscape.training import checkpoint
 from waterscape.training.events import read_draws, read_events, read_ledger
 
 SAMPLES = 280
@@ -54,13 +55,16 @@ class Trials:
         plan = compare.planned(self.shards, self.order, proof.length)
         yield identical(f"{count(one)}, undisturbed", "samples as planned", plan, read_ledger(whole[one]))
         for n in proof.processes:
-            yield from bitwise(f"{count(n)}, killed {proof.kills} times", whole[n], killed[n])
+            subject = f"{count(n)}, killed {proof.kills} times"
+            yield compare.resumed(subject, killed[n], proof.kills, len(self.shards))
+            yield from bitwise(subject, whole[n], killed[n])
         for n in others:
             yield from self.alike(f"{count(n)} against {one}", whole[one], whole[n])
         if others:
             worlds = [*proof.processes, one]
-            moved = self.run(worlds)
-            yield from self.alike(f"killed between {arrows(worlds)} processes", whole[one], moved)
+            subject, moved = f"killed between {arrows(worlds)} processes", self.run(worlds)
+            yield compare.resumed(subject, moved, len(others) + 1, len(self.shards))
+            yield from self.alike(subject, whole[one], moved)
             yield from self.gradients(whole[one], one, others)
         self.bar.close()
 
@@ -82,16 +86,21 @@ class Trials:
             yield from compare.gradients(f"{count(n)} against {one}, equal weights", written[one], written[n])
 
     def run(self, worlds: Sequence[int]) -> Path:
-        """Train on `worlds[0]` processes until killed, go on with `worlds[1]`, …. Returns the run's directory."""
+        """Train on `worlds[0]` processes until killed, go on with `worlds[1]`, …. Returns the run's directory.
+
+        None is killed before it has begun and a checkpoint stands: there would be nothing to go on from.
+        """
         proof = self.proof
         out = self.place / "-".join(["run", *map(str, worlds)])
         words = self.train_words(self.title, out, proof.length, *self.words)
-        began, shown, killed = time.monotonic(), self.bar.n, []
+        began, shown = time.monotonic(), self.bar.n
+        killed: list[int] = []
 
         def look() -> int:
             images = images_of(out)
             self.bar.update(shown + images - self.bar.n)
-            return images
+            begun = sum(event["event"] == "start" for event in read_events(out)) > len(killed)
+            return images if begun and checkpoint.every(out / "checkpoints") else 0
 
         for world, (images, delay) in zip(worlds, self.moments(len(worlds) - 1), strict=True):
             ranks = Ranks(world, [*words, "--processes", world], out.with_suffix(".log"))

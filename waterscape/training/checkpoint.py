@@ -1,8 +1,8 @@
 """Checkpoints on disk: what they hold, whether they are whole, and how a learner takes one up.
 
 A checkpoint is a directory `checkpoints/000000020000` (images) of one safetensors file for each network, each average
-and each optimizer, and `state.json`, which holds the progress, the optimizers' settings, and size and sha256 of every
-other file. `writer` writes them. Nothing in them is ever unpickled.
+and each optimizer, and `state.json`, which holds the progress, the optimizers' settings, size and sha256 of every
+other file, and last its own sha256. `writer` writes them. Nothing in them is ever unpickled.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from waterscape.errors import UserError
 
 FORMAT = 2
 STATE = "state.json"
+SEAL = "sha256"
 PARTIAL = ".partial-"
 
 Tensors = Mapping[str, Tensor]
@@ -81,6 +82,16 @@ def settings(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
     return {name: optimizer.state_dict()["param_groups"] for name, optimizer in optimizers.items()}
 
 
+def sealed(state: Mapping[str, Any]) -> bytes:
+    """The text of a `state.json`: the state, and last the sha256 of all before."""
+    return (json.dumps({**state, SEAL: _seal(state)}, indent=1) + "\n").encode()
+
+
+def _seal(state: Mapping[str, Any]) -> str:
+    """What is read from JSON is written by it in the same words."""
+    return hashlib.sha256(json.dumps(state, indent=1).encode()).hexdigest()
+
+
 def every(directory: Path) -> list[Path]:
     """The checkpoints of a directory, whole or not, oldest first: by their images, never by the clock."""
     if not directory.is_dir():
@@ -89,10 +100,15 @@ def every(directory: Path) -> list[Path]:
 
 
 def newest(directory: Path) -> Checkpoint | None:
-    """The newest whole checkpoint, each of its files checked; a broken one is passed over with a warning."""
+    """The newest whole checkpoint, each of its files checked; a broken one is passed over with a warning.
+
+    Raises `UserError` for one of another version: going on from an earlier one would drop it.
+    """
     for path in reversed(every(directory)):
         try:
             return verify(path)
+        except UserError:
+            raise
         except (OSError, ValueError) as error:
             warnings.warn(f"checkpoint {path} is passed over: {error}", stacklevel=2)
     return None
@@ -109,16 +125,12 @@ def verify(path: Path) -> Checkpoint:
 
 
 def peek(path: Path) -> Checkpoint:
-    """As `verify`, but looking at the files' sizes alone."""
+    """As `verify`, but looking at the sizes of all files but `state.json` alone.
+
+    Raises `UserError` for one of another version.
+    """
     text = (path / STATE).read_bytes()
-    try:
-        state = json.loads(text)
-        version = state["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"state.json is damaged ({error})") from None
-    if version != FORMAT:
-        advice = "update waterscape" if version > FORMAT else "its optimizers are pickles, which are not read any more"
-        raise UserError(f"its format is {version}, this version's is {FORMAT}: {advice}")
+    state = _parsed(text, path)
     for name, file in state["files"].items():
         if Path(name).name != name:
             raise ValueError(f"state.json names {name!r}, which lies elsewhere")
@@ -126,6 +138,26 @@ def peek(path: Path) -> Checkpoint:
         if size != file["bytes"]:
             raise ValueError(f"{name} has {size} bytes, its state.json says {file['bytes']}")
     return Checkpoint(path, hashlib.sha256(text).hexdigest(), state)
+
+
+def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+    """What the `state.json` of a checkpoint says, without its seal, which earlier versions did not write."""
+    try:
+        state: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"state.json is damaged ({error})") from None
+    state = state if isinstance(state, dict) else {}
+    version: Any = state.get("format")
+    files: Any = state.get("files")
+    seal = state.pop(SEAL, None)
+    sound = isinstance(version, int) and seal in (None, _seal(state))
+    if sound and version != FORMAT:
+        advice = "update waterscape" if version > FORMAT else "its optimizers are pickles, which are not read any more"
+        raise UserError(f"the format of {path} is {version}, this version's is {FORMAT}: {advice}")
+    sound = sound and isinstance(state.get("images"), int) and isinstance(files, dict)
+    if not sound or not all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files.values()):
+        raise ValueError("state.json is damaged (it is not as it was written)")
+    return dict(state)
 
 
 def load_networks(checkpoint: Checkpoint, networks: Mapping[str, nn.Module], *, averaged: bool = False) -> None:
@@ -194,7 +226,7 @@ def _optimizer_state(checkpoint: Checkpoint, name: str, optimizer: torch.optim.O
     for key, value in checkpoint.read(_file("optimizer", name)).items():
         number, _, entry = key.partition(".")
         state.setdefault(int(number), {})[entry] = value
-    then, now = checkpoint.state["optimizers"][name], optimizer.state_dict()["param_groups"]
+    then, now = checkpoint.state["optimizers"].get(name, []), optimizer.state_dict()["param_groups"]
     if [group["params"] for group in then] != [group["params"] for group in now]:
         raise UserError(f"{checkpoint.path} holds an optimizer of other parameters for {name}: it is of another model")
     groups = [

@@ -170,7 +170,9 @@ class Learner:
 
     def load(self, found: checkpoint.Checkpoint) -> None:
         """Take up a checkpoint's networks, averages, optimizers and progress."""
-        kind = type(self.recipe).__name__
+        kind, missing = type(self.recipe).__name__, {"recipe", "steps", "optimizers"} - found.state.keys()
+        if missing:
+            raise UserError(f"{found.path} says no {', no '.join(sorted(missing))}: it is no checkpoint of a training")
         if found.state["recipe"] != kind:
             raise UserError(f"{found.path} is a checkpoint of {found.state['recipe']}, this run trains {kind}")
         checkpoint.restore(found, self.networks, self.averages.shown, self.optimizers)

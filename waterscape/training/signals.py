@@ -34,10 +34,11 @@ class Request:
 
     def receive(self, number: int, _: FrameType | None) -> None:
         """The handler. Whoever interrupts a second time leaves at once."""
+        asked = signal.Signals(number)  # before the flag is looked at: within a call another signal is handled
         if self.signal == signal.SIGINT and number in _INSISTING:
             os._exit(128 + signal.SIGINT)
         if self.signal is None:
-            self.signal = signal.Signals(number)
+            self.signal = asked
             if os.environ.get("RANK", "0") == "0":
                 os.write(2, f"\n{self.signal.name}: saving after this step; Ctrl-C again leaves at once\n".encode())
         elif number == signal.SIGINT:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -21,7 +20,7 @@ from typing import Any
 
 from waterscape.durable import sync
 from waterscape.errors import UserError
-from waterscape.training.checkpoint import FORMAT, PARTIAL, STATE, Tensors
+from waterscape.training.checkpoint import FORMAT, PARTIAL, STATE, Tensors, sealed
 from waterscape.training.keeping import Keeping
 from waterscape.training.snapshot import Snapshot
 
@@ -112,7 +111,7 @@ class Writer:
         for file, held in self._snapshot.files.items():
             _write_durably(partial / file, held.content)
             files[file] = {"bytes": held.content.nbytes, "sha256": hashlib.sha256(held.content).hexdigest()}
-        text = (json.dumps({"format": FORMAT, **state, "files": files}, indent=1) + "\n").encode()
+        text = sealed({"format": FORMAT, **state, "files": files})
         _write_durably(partial / STATE, text)
         sync(partial)
         return hashlib.sha256(text).hexdigest(), sum(file["bytes"] for file in files.values())
