@@ -145,12 +145,14 @@ def part_of(
     row, column, height, width = window
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + height, shape[0]), min(column + width, shape[1])
-    pixels = np.zeros((len(bands), height, width), np.result_type(*(dataset.dtypes[band - 1] for band in bands)))
+    inside = (bottom - top, right - left) == (height, width)
+    dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
+    pixels = (np.empty if inside else np.zeros)((len(bands), height, width), dtype)
     known = np.zeros(pixels.shape, bool)
     if top < bottom and left < right:
         part = Part(left, top, right - left, bottom - top)
         at = np.s_[:, top - row : bottom - row, left - column : right - column]
-        pixels[at] = dataset.read(list(bands), window=part)
+        dataset.read(list(bands), window=part, out=pixels[at])
         if all(flags == [MaskFlags.all_valid] for flags in (dataset.mask_flag_enums[band - 1] for band in bands)):
             known[at] = True
         else:
