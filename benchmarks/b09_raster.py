@@ -45,17 +45,14 @@ ROUNDS = 7
 
 def figures() -> Iterator[Figure]:
     """Ratios to both peers, and the share of the limit."""
-    recipe = models.presets("pixel_cnn")["reference"]
-    torch.manual_seed(0)
-    networks = {name: network.eval() for name, network in models.build(recipe).items()}
-    trained = Trained(Path(), "pixel_cnn", "reference", recipe, networks, "", "", 0, {})
+    trained = untrained()
     with scratch() as directory:
         path = directory / "scene.tif"
         write_scene(path)
         scene = open_scene(path)
         bands = scene.bands((0, 0, HEIGHT, WIDTH))
         bands[np.isnan(bands)] = 0
-        network = networks["pixels"]
+        network = trained.networks["pixels"]
         sides: dict[str, Callable[[], float]] = {
             "ours": lambda: ours(scene, trained, directory),
             "convolutions": lambda: convolutions(network, bands),
@@ -66,6 +63,14 @@ def figures() -> Iterator[Figure]:
     yield Figure.over("B9", "unfold", rates["ours"] / rates["unfold"], ">=", 8)
     yield Figure.over("B9", "python-gather", rates["ours"] / rates["python-gather"], ">=", 12)
     yield Figure.over("B9", "limit", rates["ours"] / rates["convolutions"], ">=", 0.85)
+
+
+def untrained() -> Trained:
+    """The reference network as it begins: it takes as long as a trained one."""
+    recipe = models.presets("pixel_cnn")["reference"]
+    torch.manual_seed(0)
+    networks = {name: network.eval() for name, network in models.build(recipe).items()}
+    return Trained(Path(), "pixel_cnn", "reference", recipe, networks, "", "", 0, {})
 
 
 def write_scene(path: Path) -> None:

@@ -22,7 +22,6 @@ import torch
 from benchmarks import b09_raster as b09
 from benchmarks.surroundings import scratch
 from benchmarks.turns import Rate, take_turns
-from waterscape import models
 from waterscape.models import Trained
 from waterscape.nn.pixel_network import MARGIN
 from waterscape.pages.predict_raster import segmenter
@@ -124,15 +123,11 @@ def uncompressed(path: Path, out: Path) -> Path:
 
 def main() -> None:
     """Print the table."""
-    recipe = models.presets("pixel_cnn")["reference"]
-    torch.manual_seed(0)
-    networks = {name: network.eval() for name, network in models.build(recipe).items()}
-    trained = Trained(Path(), "pixel_cnn", "reference", recipe, networks, "", "", 0, {})
     with scratch() as directory:
         path = directory / "scene.tif"
         b09.write_scene(path)
         plain = open_scene(uncompressed(path, directory / "plain.tif"))
-        rates = take_turns("raster", steps(open_scene(path), plain, trained, directory))
+        rates = take_turns("raster", steps(open_scene(path), plain, b09.untrained(), directory))
     limit = next(iter(rates.values()))
     for name, found in rates.items():
         low, median, high = np.percentile(found / limit, (25, 50, 75))

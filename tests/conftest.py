@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts: small networks on few cores only wait for more
 
@@ -26,6 +27,37 @@ def real_data():
             pytest.fail(reason)
         pytest.skip(reason)
     return REAL
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a file system, as mount(8) is told; without the right to, the test is skipped, or fails where inputs are
+    required.
+    """
+    held = []
+
+    def mount(*arguments):
+        where = tmp_path / "disk"
+        where.mkdir(exist_ok=True)
+        try:
+            subprocess.run(["mount", *map(str, arguments), str(where)], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = f"cannot mount: {error}"
+            if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        held.append(where)
+        return where
+
+    yield mount
+    for where in held:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+@pytest.fixture
+def small_disk(mounted):
+    """Makes a disk in memory of a size as mount(8) takes it: `64m`."""
+    return lambda size: mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from waiting import until
 
 import waterscape
 from waterscape.data import ahead
-from waterscape.data import fetch as fetch_module
 from waterscape.data import store as store_module
 from waterscape.data.ahead import least_cache
 from waterscape.data.batches import Batches, ShardSet
@@ -35,14 +34,6 @@ from waterscape.training.events import read_ledger
 
 TRAIN = [number for number in range(41) if number % 5 != 4]
 READER = ROOT / "tests/data/reading_remote.py"
-
-
-@pytest.fixture
-def server(water, monkeypatch):
-    monkeypatch.setenv("WATERSCAPE_CACHE", str(water.parent / "cache"))
-    monkeypatch.setattr(fetch_module, "FIRST_PAUSE", 0.001)
-    with HostileServer(water.parent) as server:
-        yield server
 
 
 def labels(batches):
@@ -266,42 +257,31 @@ def test_a_stock_loader_with_workers_reads_from_afar(server, method):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB; without the right to mount one the test is skipped, or fails where data are required."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True
-    )
-    if mount.returncode:
-        if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
-            pytest.fail(mount.stderr)
-        pytest.skip(mount.stderr)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+def disk(small_disk):
+    return small_disk("1m")
 
 
-def test_a_full_disk_is_one_line_and_nothing_half_is_left_under_a_name(server, small_disk, monkeypatch):
-    monkeypatch.setenv("WATERSCAPE_CACHE", str(small_disk / "cache"))
+def test_a_full_disk_is_one_line_and_nothing_half_is_left_under_a_name(server, disk, monkeypatch):
+    monkeypatch.setenv("WATERSCAPE_CACHE", str(disk / "cache"))
     monkeypatch.setenv("WATERSCAPE_CACHE_BYTES", "1GB")
     shards = ShardSet(f"{server.url}/water", "train")
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    (small_disk / "rest").write_bytes(bytes(free - 70_000))  # room for one tar
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "rest").write_bytes(bytes(free - 70_000))  # room for one tar
     with pytest.raises(UserError, match=r"cannot be written to .No space left on device.: make room or rights") as told:
         list(Batches(shards, ["label.npy"], batch=5, order=Order(shards.counts, 0)))
     assert len(str(told.value).splitlines()) == 1
-    for path in (small_disk / "cache" / "tars").glob("*.tar"):
+    for path in (disk / "cache" / "tars").glob("*.tar"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
-    (small_disk / "rest").unlink()
+    (disk / "rest").unlink()
     assert sorted(labels(Batches(shards, ["label.npy"], batch=5, order=Order(shards.counts, 0), stop=33))) == TRAIN
 
 
-def test_a_cache_that_may_only_be_read_serves_what_it_holds(server, small_disk, monkeypatch):
-    monkeypatch.setenv("WATERSCAPE_CACHE", str(small_disk / "cache"))
+def test_a_cache_that_may_only_be_read_serves_what_it_holds(server, disk, monkeypatch):
+    monkeypatch.setenv("WATERSCAPE_CACHE", str(disk / "cache"))
     shards = ShardSet(f"{server.url}/water", "train")
     shards.read(0)
     shards.close()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     again = ShardSet(f"{server.url}/water", "train")
     assert again.read(0)["json"]["number"] == 0
     with pytest.raises(UserError, match=r"cannot be written to .Read-only file system.: make room or rights there, or"):

@@ -4,24 +4,15 @@ import re
 
 import numpy as np
 import pytest
-from hostile_server import HostileServer, garbage, status
+from hostile_server import garbage, status
 from small_set import write_set
 
-from waterscape.data import fetch as fetch_module
 from waterscape.data import record_sums
 from waterscape.data.doctor import check
 from waterscape.data.record_sums import RecordSums
 from waterscape.data.remote_check import check_remote
 
 NAMES = [f"water-train-{number:06d}" for number in range(6)]
-
-
-@pytest.fixture
-def server(water, monkeypatch):
-    monkeypatch.setenv("WATERSCAPE_CACHE", str(water.parent / "cache"))
-    monkeypatch.setattr(fetch_module, "FIRST_PAUSE", 0.001)
-    with HostileServer(water.parent) as server:
-        yield server
 
 
 def found(server):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -201,20 +199,8 @@ def test_killed_at_many_random_moments_a_rerun_ends_in_identical_hashes(small_ti
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 MiB; without the right to mount one the test is skipped, or fails where data are required."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = f"cannot mount a file system of 64 MiB: {error}"
-        if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+def disk(small_disk):
+    return small_disk("64m")
 
 
 def both_parts(sources, out, packing):
@@ -222,30 +208,30 @@ def both_parts(sources, out, packing):
         pack_part(sources, out, LABELLING, packing, part=part, parts=2)
 
 
-def test_a_full_disk_leaves_whole_shards_and_a_rerun_ends_in_identical_hashes(tiles, tmp_path, small_disk):
+def test_a_full_disk_leaves_whole_shards_and_a_rerun_ends_in_identical_hashes(tiles, tmp_path, disk):
     packing = Packing(SIDE, group="file", samples_per_shard=40)
     pack([tiles], tmp_path / "water", LABELLING, packing)
     expected = hashes(tmp_path / "water")
     whole = sum(path.stat().st_size for path in (tmp_path / "water").glob("water*"))
-    out, ballast = small_disk / "water", small_disk / "ballast"
+    out, ballast = disk / "water", disk / "ballast"
     for share in (0.3, 0.97):  # of what the set takes
         ballast.write_bytes(bytes((64 << 20) - int(share * whole)))
         with pytest.raises(OSError, match="No space left"):
             pack([tiles], out, LABELLING, packing)
-        assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+        assert [path.name for path in disk.iterdir()] == ["ballast"]
         ballast.unlink()
     for share in (0.3, 0.9):
         ballast.write_bytes(bytes((64 << 20) - int(share * whole)))
         with pytest.raises(OSError, match="No space left"):
             both_parts([tiles], out, packing)
-        shards = small_disk / "water.parts" / "shards"
+        shards = disk / "water.parts" / "shards"
         stand = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards.glob("water*[ry]")}
         assert stand == {name: expected[name] for name in stand}
         assert not out.exists()
-        assert not list((small_disk / "water.parts").glob(".part*"))
+        assert not list((disk / "water.parts").glob(".part*"))
         ballast.unlink()
     both_parts([tiles], out, packing)
-    used = sum(path.stat().st_size for path in (small_disk / "water.parts").rglob("*") if path.is_file())
+    used = sum(path.stat().st_size for path in (disk / "water.parts").rglob("*") if path.is_file())
     ballast.write_bytes(bytes((64 << 20) - used - (96 << 10)))  # links need no room, the rest does not fit
     with pytest.raises(OSError, match="No space left"):
         join([tiles], out, LABELLING, packing)
@@ -253,4 +239,4 @@ def test_a_full_disk_leaves_whole_shards_and_a_rerun_ends_in_identical_hashes(ti
     ballast.unlink()
     join([tiles], out, LABELLING, packing)
     assert hashes(out) == expected
-    assert [path.name for path in small_disk.iterdir()] == ["water"]
+    assert [path.name for path in disk.iterdir()] == ["water"]

@@ -1,6 +1,5 @@
 """Every packer's own command on two processes, killed or on a full disk: only whole shards, and then the same set."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -147,18 +146,8 @@ DISK = 32 << 20
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A small file system; without the right to mount one the test is skipped, or fails where data are required."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, text=True)
-    if mounted.returncode:
-        if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
-            pytest.fail(mounted.stderr)
-        pytest.skip(mounted.stderr)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+def disk(small_disk):
+    return small_disk(DISK)
 
 
 def fails_for_want_of_room(tool, *words):
@@ -172,23 +161,23 @@ def fails_for_want_of_room(tool, *words):
 
 
 @pytest.mark.long
-def test_on_a_full_disk_nothing_half_stands_and_a_rerun_ends_in_identical_hashes(packer, small_disk):
+def test_on_a_full_disk_nothing_half_stands_and_a_rerun_ends_in_identical_hashes(packer, disk):
     tool, words, expected = packer
-    words = [*words, "--out", small_disk / "made"]
+    words = [*words, "--out", disk / "made"]
     takes = sum(-(-path.stat().st_size // 4096) * 4096 for path in expected.iterdir())
-    ballast = small_disk / "ballast"
+    ballast = disk / "ballast"
     for share in (0.2, 0.8):  # of what the set takes
         ballast.write_bytes(bytes(DISK - int(share * takes)))
         fails_for_want_of_room(tool, *words)
-        assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+        assert [path.name for path in disk.iterdir()] == ["ballast"]
         ballast.unlink()
     ballast.write_bytes(bytes(DISK - int(0.4 * takes)))
     fails_for_want_of_room(tool, *words, "--part", "1/1")
-    shards = small_disk / "made.parts" / "shards"
+    shards = disk / "made.parts" / "shards"
     assert 0 < whole(shards, expected) < len(list(expected.glob("*.tar")))
-    assert not (small_disk / "made").exists()
+    assert not (disk / "made").exists()
     ballast.unlink()
     packed(tool, *words, "--part", "1/1")
     packed(tool, *words, "--join")
-    assert hashes(small_disk / "made") == hashes(expected)
-    assert [path.name for path in small_disk.iterdir()] == ["made"]
+    assert hashes(disk / "made") == hashes(expected)
+    assert [path.name for path in disk.iterdir()] == ["made"]

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import threading
 
 import pytest
@@ -23,29 +22,6 @@ def words(tiles, out, *more):
     small = ["--widths", 4, 4, 4, 4, 8, 8, 8, 8, "--batch", 32, "--held-out", 0, "--no-tensorboard"]
     intervals = ["--report-every", 32, "--picture-every", 10**9, "--evaluate-every", 0, "--checkpoint-every", 64]
     return ["train", "water_vae", "--data", tiles, "--out", out, *small, *intervals, *more]
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """Mount a file system; without the right to, the test is skipped, or fails where inputs are required."""
-    held = []
-
-    def mount(*arguments):
-        where = tmp_path / "disk"
-        where.mkdir(exist_ok=True)
-        try:
-            subprocess.run(["mount", *map(str, arguments), str(where)], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            reason = f"cannot mount: {error}"
-            if os.environ.get("WATERSCAPE_REQUIRE_DATA"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-        held.append(where)
-        return where
-
-    yield mount
-    for where in held:
-        subprocess.run(["umount", "--lazy", str(where)], check=True)
 
 
 @contextlib.contextmanager
@@ -75,8 +51,8 @@ def filled(disk, out):
         thread.join()
 
 
-def test_a_full_disk_ends_the_run_and_the_checkpoint_before_stands(tiles, tmp_path, mounted):
-    disk = mounted("-t", "tmpfs", "-o", "size=64m", "tmpfs")
+def test_a_full_disk_ends_the_run_and_the_checkpoint_before_stands(tiles, tmp_path, small_disk):
+    disk = small_disk("64m")
     with (
         filled(disk, disk / "run"),
         pytest.raises(UserError, match=r"No space left on device.*the one before it stands"),
@@ -95,8 +71,8 @@ def test_a_full_disk_ends_the_run_and_the_checkpoint_before_stands(tiles, tmp_pa
 
 
 @pytest.mark.long
-def test_a_full_disk_may_be_survived(tiles, mounted, capfd):
-    disk = mounted("-t", "tmpfs", "-o", "size=64m", "tmpfs")
+def test_a_full_disk_may_be_survived(tiles, small_disk, capfd):
+    disk = small_disk("64m")
     out = disk / "run"
     stop_when_saved_again(out)
     with filled(disk, out):
