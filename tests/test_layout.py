@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"data", "sources", "recipe", "randomness", "errors", "durable", "sheet", "options"}
+GROUND = {"data", "sources", "recipe", "randomness", "errors", "cores", "durable", "sheet", "options"}
 FLOORS = [
     GROUND,
     {"training", "nn"},

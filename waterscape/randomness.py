@@ -22,6 +22,8 @@ GOLDEN = 0x9E3779B97F4A7C15
 FIRST = 0xBF58476D1CE4E5B9
 SECOND = 0x94D049BB133111EB
 MASK = (1 << 64) - 1
+_GOLDEN, _LAST = np.uint64(GOLDEN), np.uint64(31)
+_ROUNDS = tuple((np.uint64(bits), np.uint64(factor)) for bits, factor in ((30, FIRST), (27, SECOND)))
 AT_ONCE = 1 << 14
 """Words that are scrambled at once: with what that takes besides, they stay in a core's own cache."""
 
@@ -29,18 +31,17 @@ AT_ONCE = 1 << 14
 def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Scramble 64-bit words: splitmix64's finaliser, a bijection in which each input bit moves half the output bits."""
     words = np.array(values, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        _scramble(words, np.empty_like(words))
+    _scramble(words, np.empty_like(words))
     return words
 
 
 def _scramble(words: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
     """`mix64` in place; `spare` is memory of the same shape."""
-    for bits, factor in ((30, FIRST), (27, SECOND)):
-        np.right_shift(words, np.uint64(bits), out=spare)
+    for bits, factor in _ROUNDS:
+        np.right_shift(words, bits, out=spare)
         np.bitwise_xor(words, spare, out=words)
-        np.multiply(words, np.uint64(factor), out=words)
-    np.right_shift(words, np.uint64(31), out=spare)
+        np.multiply(words, factor, out=words)
+    np.right_shift(words, _LAST, out=spare)
     np.bitwise_xor(words, spare, out=words)
 
 
@@ -52,7 +53,7 @@ def hash64(seed: int, *parts: int | str) -> int:
 
 def permutation(length: int, seed: int, *what: int | str) -> NDArray[np.int64]:
     """The numbers 0 … length − 1 shuffled, for a purpose that `what` names."""
-    words = np.arange(1, length + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    words = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN
     return np.argsort(mix64(words + np.uint64(hash64(seed, *what))), kind="stable")
 
 
@@ -77,8 +78,11 @@ def _mix(words: torch.Tensor) -> torch.Tensor:
 
 def _words(numbers: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
     """`count` words for each sample: N × count. Several times as fast as torch's integer arithmetic on a CPU."""
-    sample = mix64(mix64(numbers.view(np.uint64) * np.uint64(GOLDEN) + np.uint64(start)))
-    place = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    sample = numbers.view(np.uint64) * _GOLDEN + np.uint64(start)
+    spare = np.empty_like(sample)
+    for _ in range(2):
+        _scramble(sample, spare)
+    place = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
     words = np.empty((len(sample), count), np.uint64)
     rows = max(1, AT_ONCE // max(count, 1))
     spare = np.empty((min(rows, len(sample)), count), np.uint64)

@@ -35,7 +35,7 @@ from waterscape.recipe import Recipe
 from waterscape.training import checkpoint
 from waterscape.training.engine import Sight, Watcher, train
 from waterscape.training.exhibit import Exhibit
-from waterscape.training.heartbeat import beating
+from waterscape.training.heartbeat import beating, patience
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run, describe, read_run, resolve, settle
@@ -52,7 +52,8 @@ def start_training(model: str, preset: str, arguments: list[str], request: Reque
     run.check()
     started = run.started(recipe)
     join_tasks(run.processes)
-    processes = Processes(run.processes, run.precision, run.out, tensorboard=run.tensorboard)
+    waits = patience(run.stall_seconds)
+    processes = Processes(run.processes, run.precision, run.out, tensorboard=run.tensorboard, patience=waits)
     title = f"{model}:{preset}"
 
     provide(run.data, processes)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_set import sample
 
+from waterscape.data import opening
 from waterscape.data import plan as plan_module
 from waterscape.data import shards as shards_module
 from waterscape.data.batches import Batches, ShardSet
@@ -190,3 +191,14 @@ def test_wrong_requests_are_told_at_the_start(train, water):
         Batches(train, COLUMNS, batch=4, order=Order([3], 0))
     with pytest.raises(UserError, match="no split 'val': it has test, train"):
         ShardSet(water, "val")
+
+
+@pytest.mark.parametrize(
+    ("device", "pictures", "processes", "threads"),
+    [("cpu", True, 1, 1), ("cuda:1", False, 1, 1), ("cuda", True, 1, 8), ("cuda:0", True, 4, 4), ("cuda", True, 64, 1)],
+)
+def test_photos_for_a_gpu_are_decoded_by_its_process_s_share_of_the_cores(
+    monkeypatch, device, pictures, processes, threads
+):
+    monkeypatch.setattr(opening, "cores", lambda: 16)
+    assert opening.usual_readers(device, pictures, processes) == threads

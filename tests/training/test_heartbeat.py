@@ -16,7 +16,9 @@ from waiting import until
 
 from waterscape.cluster.listing import Jobs, list_jobs
 from waterscape.errors import UserError
+from waterscape.proof.launch import Ranks
 from waterscape.training.beats import FOLDER, FORMAT, Beat, Process, path_of, read_beat, read_beats
+from waterscape.training.heartbeat import LONG, patience
 from waterscape.training.outcome import read_outcome
 from waterscape.training.pulse import Look, Pulse, decode, pulse
 from waterscape.training.stall import Seen, headline, late
@@ -191,3 +193,33 @@ def test_jobs_tell_the_late_rank(tmp_path, neighbour):
     assert f"rank 1 on {neighbour.host} (process {neighbour.pid}) is stopped" in told
     assert "in step 8, after 224 images, waits in all_reduce of the gradients of body" in told
     assert re.search(r"last heartbeat 1\d\d s ago", told)
+
+
+IMPATIENT = """
+import sys, time
+from pathlib import Path
+from waterscape.training.processes import Processes
+folder = Path(sys.argv[1])
+processes = Processes(2, "float32", folder, patience=1.0)
+if processes.first:
+    try:
+        processes.wait()
+    except RuntimeError as error:
+        (folder / "left").write_text(str(error))
+else:
+    while not (folder / "left").exists():
+        time.sleep(0.01)
+"""
+
+
+def test_a_process_waits_for_the_others_as_long_as_is_said(tmp_path):
+    program = tmp_path / "impatient.py"
+    program.write_text(IMPATIENT)
+    Ranks(2, [program, tmp_path], tmp_path / "log").wait()
+    assert "1000ms" in (tmp_path / "left").read_text(), "gloo names the limit that it was given"
+
+
+@pytest.mark.parametrize("limit", [1, 600, 3600, 0])
+def test_collectives_are_given_longer_than_what_is_called_a_stall(limit):
+    assert patience(limit) > LONG * limit
+    assert patience(limit) >= 1800, "as long as processes that start late may take"

@@ -85,11 +85,12 @@ def test_a_batch_of_photos_is_what_the_recipe_declares(photos, tmp_path):
 
 
 def test_the_engine_trains_on_photos_and_resumes_exactly(photos, tmp_path):
-    def weights(out, *images):
+    def weights(out, *images, **options):
         shards = ShardSet(photos, "train")
         for until in images:
             out.mkdir(exist_ok=True)
-            run = Run(out=out, batch=8, images=until, report_every=8, picture_every=160, tensorboard=False)
+            intervals = {"report_every": 8, "picture_every": 160}
+            run = Run(out=out, batch=8, images=until, tensorboard=False, **intervals, **options)
             taught = learner(run, shards)
             train(taught, shards, Exhibit(ShardSet(photos, "valid"), 8, out / "pictures", {}), "copier on photos")
         return taught.networks["mixer"].state_dict()
@@ -97,6 +98,8 @@ def test_the_engine_trains_on_photos_and_resumes_exactly(photos, tmp_path):
     once, twice = weights(tmp_path / "once", 320), weights(tmp_path / "twice", 152, 320)
     assert all(torch.equal(once[name], twice[name]) for name in once)
     assert read_ledger(tmp_path / "once") == read_ledger(tmp_path / "twice")
+    several = weights(tmp_path / "several", 320, readers=3)
+    assert all(torch.equal(once[name], several[name]) for name in once), "so many threads decode, and nothing changes"
     events = read_events(tmp_path / "once")
     losses = [event["losses"]["loss"] for event in events if event["event"] == "report"]
     assert losses[-1] < losses[0] / 20

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from waterscape.cluster.submit import job_script, minutes
 from waterscape.cluster.tool_run import Ended, Submission, ToolRun
+from waterscape.cores import cores
 from waterscape.errors import UserError
 
 if TYPE_CHECKING:
@@ -123,9 +124,8 @@ class Here(Crew):
 
     def __init__(self, folder: Path, submission: Submission) -> None:
         self.folder, self.submission = folder, submission
-        cores = len(os.sched_getaffinity(0))
-        self.at_once = min(cores, submission.submit or 1)
-        self.cores = max(1, cores // self.at_once)
+        self.at_once = min(cores(), submission.submit or 1)
+        self.cores = max(1, cores() // self.at_once)
         self._waiting: deque[tuple[str, ToolRun]] = deque()
         self._running: dict[str, Any] = {}  # number → job of submitit
         self._count = 0

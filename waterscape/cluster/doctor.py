@@ -18,6 +18,7 @@ from pathlib import Path
 import tyro
 
 from waterscape.cluster.ranks import first_node
+from waterscape.cores import cores
 
 GIB = 2**30
 RUNTIMES = ("podman", "docker", "apptainer", "singularity", "enroot")
@@ -58,8 +59,7 @@ def devices() -> Iterator[Finding]:
     import torch
 
     yield Finding("python, torch", f"{sys.version.split()[0]}, {torch.__version__}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()}")
+    yield Finding("cores", f"{cores()}, torch uses {torch.get_num_threads()}")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         nccl = torch.distributed.is_nccl_available()

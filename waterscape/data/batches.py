@@ -75,8 +75,9 @@ class Batches(Iterator[Loaded]):
         start: images consumed before, by all ranks together: the cursor of a resumed run.
         stop: images at which the stream ends; None never ends.
         threads: that read, each a whole batch at a time. None: one.
-        prefetch: batches read ahead, half of them asked for at a time. None: two, or `MANY` where they are `SMALL` and
-            all within a block of the order, since what comes after the next block is not fetched yet.
+        prefetch: batches read ahead, half of them asked for at a time. None: two, or as many as there are threads, or
+            `MANY` where they are `SMALL` and all within a block of the order, since what comes after the next block is
+            not fetched yet.
         sources: what a column is called in the shards, where `columns` calls it otherwise (`decode_as`).
         skip_damaged: so many damaged samples are replaced by whole ones, as `damage` tells; 0: the first ends it.
         look_ahead: look at the indexes of all shards now, where they are at hand (`Indexes.at_hand`), and else, of a
@@ -128,7 +129,7 @@ class Batches(Iterator[Loaded]):
         at_hand = look_ahead and shards.indexes.at_hand
         shards.require(stored, range(len(shards.shards)) if at_hand else next(order.blocks(start))[1].tolist())
         self._pools = {name: Pool(column, share) for name in stored if (column := self._fixed(name))}
-        prefetch = prefetch or self._usual_prefetch(stored, share, batch, order)
+        prefetch = prefetch or max(threads or 1, self._usual_prefetch(stored, share, batch, order))
         self._at_once = max(1, prefetch // 2)
         self._plan = plan(shards, stored, order, batch=batch, rank=rank, world=world, start=start, stop=stop)
         self._damage = Damage(shards, skip_damaged, stored)

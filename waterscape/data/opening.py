@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from waterscape.cores import cores, processes_here
 from waterscape.data.address import as_directory, is_remote
 from waterscape.data.balance import planned_order
 from waterscape.data.batches import Batches
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from waterscape.data.stream import Streamed
 
 Cache = Literal["device", "host", "none"]
+MOST_READERS = 8
 
 
 def open_samples(
@@ -75,10 +77,12 @@ def batches_of(
     balance: str | None = None,
     cache: Cache = "none",
     device: str | torch.device = "cpu",
+    readers: int | None = None,
 ) -> Batches | Streamed | Resident:
     """Batches without end from place `start` of the stream: `Batches` in the planned order, or `Streamed`.
 
-    `cache`: `Resident`, the whole split kept in memory of the host, or of `device`.
+    `cache`: `Resident`, the whole split kept in memory of the host, or of `device`. `readers`: threads that read; None:
+    as many as pay (`usual_readers`).
     """
     sources = samples.sources if isinstance(samples, Renamed) else {}
     samples = samples.samples if isinstance(samples, Renamed) else samples
@@ -88,17 +92,27 @@ def batches_of(
     place: dict[str, Any] = {"batch": batch, "rank": rank, "world": world, "start": start}
     place |= {"pictures": pictures, "sources": sources}
     if isinstance(samples, ShardSet):
+        place["threads"] = readers or usual_readers(str(device), bool(pictures), processes_here(world))
         order = planned_order(samples, seed, balance)
         if cache != "none":
             return Resident(samples, columns, order=order, device=device if cache == "device" else "cpu", **place)
         return Batches(samples, columns, order=order, skip_damaged=skip_damaged, look_ahead=True, **place)
     assert isinstance(samples, TarSet)
-    if skip_damaged or balance:
-        word = "--skip-damaged" if skip_damaged else "--balance"
+    if skip_damaged or balance or readers:
+        word = "--skip-damaged" if skip_damaged else "--balance" if balance else "--readers"
         raise UserError(f"{word} needs an index: make one by `waterscape shards index`, or leave it out")
     from waterscape.data.stream import Streamed  # webdataset takes a second to import
 
     return Streamed(samples, columns, seed=seed, **place)
+
+
+def usual_readers(device: str, pictures: bool, processes: int) -> int:
+    """Threads that read for each of a machine's processes, which trains on `device`.
+
+    One, since what every core trains leaves none to spare and a stored array costs little to read. Photos for a GPU are
+    decoded by its process's share of the cores: a core decodes some thousand a second, and a GPU takes many thousands.
+    """
+    return max(1, min(MOST_READERS, cores() // processes)) if pictures and not device.startswith("cpu") else 1
 
 
 def describe_stream(place: Path | str, manifest: Manifest) -> str:

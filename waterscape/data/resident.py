@@ -7,7 +7,6 @@ and without.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from waterscape.cores import processes_here
 from waterscape.data.batches import Batches, Loaded
 from waterscape.data.order import Order
 from waterscape.data.pictures import Size
@@ -24,7 +24,7 @@ from waterscape.data.shards import ShardSet
 from waterscape.errors import UserError
 
 READ_AT_ONCE = 256  # samples
-KEPT_FREE = 0.1  # of the memory that is free: for what else the run needs
+KEPT_FREE, KEPT_FREE_ON_DEVICE = 0.1, 0.25  # of the memory that is free: for what else the run needs
 
 
 class Resident(Iterator[Loaded]):
@@ -41,6 +41,7 @@ class Resident(Iterator[Loaded]):
         start: images consumed before.
         pictures: photo columns, and their height and width.
         sources: what a column is called in the shards.
+        threads: that read.
 
     Raises:
         UserError: not enough memory is free, or a column that has no one shape.
@@ -60,6 +61,7 @@ class Resident(Iterator[Loaded]):
         start: int = 0,
         pictures: Mapping[str, Size] | None = None,
         sources: Mapping[str, str] | None = None,
+        threads: int | None = None,
     ) -> None:
         self.shards, self.order, self.batch, self.device = shards, order, batch, torch.device(device)
         self.mine, self.stands_in = (part if batch >= world else reading)(batch, rank, world), rank >= batch
@@ -73,6 +75,7 @@ class Resident(Iterator[Loaded]):
             stop=len(shards),
             pictures=pictures,
             sources=sources,
+            threads=threads,
         )
         with stored:
             self.table = self._fill(stored)
@@ -119,8 +122,9 @@ class Resident(Iterator[Loaded]):
         needed = len(self.shards) * sum(value[0].nbytes for value in values.values())
         free, sharing = free_bytes(self.device), 1
         if self.device.type == "cpu":
-            sharing = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))  # each process holds the split
-        if sharing * needed > (1 - KEPT_FREE) * free:
+            sharing = processes_here(self.world)  # each of them holds the split
+        kept_free = KEPT_FREE if self.device.type == "cpu" else KEPT_FREE_ON_DEVICE  # steps need theirs there
+        if sharing * needed > (1 - kept_free) * free:
             raise UserError(
                 f"the split {self.shards.split!r} takes {needed / 1e9:.3g} GB in memory"
                 f"{f' for each of {sharing} processes' if sharing > 1 else ''} and {free / 1e9:.3g} GB of "
@@ -135,7 +139,8 @@ class Resident(Iterator[Loaded]):
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that nobody uses."""
+    """Memory that nobody uses, and on a GPU what torch keeps for its next tensors."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)

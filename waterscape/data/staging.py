@@ -75,6 +75,8 @@ class Staged(Iterator[Loaded]):
         self.stream.close()
 
     def _work(self) -> None:
+        if self._side is not None:
+            torch.cuda.set_device(self._side.device)  # a new thread stands on the first, and would take memory there
         try:
             while True:
                 self._room.acquire()
@@ -89,13 +91,18 @@ class Staged(Iterator[Loaded]):
             return loaded, None
         with torch.cuda.stream(self._side):
             columns = {
-                name: value.contiguous().pin_memory().to(self.device, non_blocking=True)
+                name: pinned(value).to(self.device, non_blocking=True)
                 if isinstance(value, Tensor) and not same_device(value.device, self.device)
                 else value
                 for name, value in loaded.columns.items()
             }
             copied = self._side.record_event()
         return dataclasses.replace(loaded, columns=columns, numbers=loaded.numbers.pin_memory()), copied
+
+
+def pinned(value: Tensor) -> Tensor:
+    """A copy whose memory a device can read by itself, its elements one after another."""
+    return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value)
 
 
 def same_device(one: torch.device, other: torch.device) -> bool:

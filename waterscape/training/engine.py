@@ -114,6 +114,7 @@ def stream_of(learner: Learner, samples: Samples) -> Batches | Streamed | Reside
         balance=run.balance,
         cache=run.cache,
         device=processes.device,
+        readers=run.readers,
     )
     ahead = run.ahead == "yes" or (run.ahead == "auto" and processes.device.type == "cuda")
     return Staged(stream, processes.device) if ahead else stream

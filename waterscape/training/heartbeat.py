@@ -36,6 +36,7 @@ SECONDS = 2.0
 """Between two beats, or an eighth of the limit where that is less."""
 LONG = 6
 """What may take long (the start, evaluation, pictures, saving) may take so many times the limit."""
+LEAST_PATIENCE, MOST_PATIENCE = 1800.0, 7 * 86400.0  # seconds
 GONE = 10.0
 """Seconds without a move after which ranks whose process is gone are looked for: its end may reach us by itself."""
 LAST = 30.0
@@ -45,6 +46,11 @@ ASK = signal.SIGRTMIN + 11 if hasattr(signal, "SIGRTMIN") else 0
 """The signal by which a neighbour asks for the stack of a process whose Python does not run; 0: there is none."""
 
 _NOTHING = Look(0, 0, 0, False, "", "", "")
+
+
+def patience(limit: float) -> float:
+    """Seconds that collectives get where `limit` means a stall: longer, since the heart's report is the clearer one."""
+    return max(LEAST_PATIENCE, 2 * LONG * limit) if limit else MOST_PATIENCE
 
 
 @contextlib.contextmanager

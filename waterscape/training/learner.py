@@ -54,6 +54,8 @@ class Learner:
                 network.requires_grad_(False).eval()
         self.parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
         self.called = {name: processes.prepare(network) for name, network in self.networks.items()}
+        # After `prepare`, which gives several processes' networks buffers of their own.
+        self.buffers = [buffer for network in self.networks.values() for buffer in network.buffers()]
         self.called = compiled(self.called, run.compile)
         self.gradients = {name: Gradients(self.networks[name]) for name in self.trained}
         self.sums = {name: f"all_reduce of the gradients of {name}" for name in self.trained}
@@ -81,18 +83,19 @@ class Learner:
         draw = Draw(self.run.seed, numbers, self.dtype, self.drawn)
         self._set_rates()
         self.good = torch.ones_like(self.good)
-        losses: dict[str, Tensor] = {}
+        names: list[str] = []
+        losses: list[Tensor] = []
         for phase in self.phases:
             if phase.due(self.steps, self.images):
                 pulse.doing("guard against a bad step")
-                buffers = [buffer for network in self.networks.values() for buffer in network.buffers()]
-                before = [buffer.clone() for buffer in buffers]
-                for name, value in self.backward(phase, batch, draw, count).items():
-                    losses[name if len(self.phases) == 1 else f"{phase.name}: {name}"] = value
+                before = [buffer.clone() for buffer in self.buffers]
+                found, values = self.backward(phase, batch, draw, count)
+                names += found if len(self.phases) == 1 else [f"{phase.name}: {name}" for name in found]
+                losses.append(values)
                 pulse.doing("guard against a bad step")
                 for name in phase.trains:
                     self.good = self.good & self.gradients[name].finite
-                for buffer, old in zip(buffers, before, strict=True):
+                for buffer, old in zip(self.buffers, before, strict=True):
                     buffer.copy_(torch.where(self.good, buffer, old))
                 pulse.doing("optimizer step")
                 for name in phase.trains:
@@ -104,17 +107,23 @@ class Learner:
         pulse.stands(self.steps, self.images)
         self.skipped = self.skipped + ~self.good
         self.skipped_in_a_row = torch.where(self.good, 0, self.skipped_in_a_row + 1)
-        return {name: torch.where(self.good, value, 0) for name, value in losses.items()}
+        kept = torch.where(self.good, torch.cat(losses), 0).unbind() if losses else ()
+        return dict(zip(names, kept, strict=True))
 
-    def backward(self, phase: Phase, batch: Mapping[str, Tensor], draw: Draw, count: int) -> dict[str, Tensor]:
-        """Leave a phase's gradients, of the mean over the global batch, in the networks that it trains."""
+    def backward(self, phase: Phase, batch: Mapping[str, Tensor], draw: Draw, count: int) -> tuple[list[str], Tensor]:
+        """Leave a phase's gradients, of the mean over the global batch, in the networks that it trains.
+
+        Returns its losses' names, and this process's shares of them as one tensor: few operations, since each that is
+        called once in a step costs many times what it takes in a loop.
+        """
         for name, parameters in self.parameters.items():
             for parameter in parameters:
                 parameter.requires_grad = name in phase.trains
         gradients = [self.gradients[name] for name in phase.trains]
         for each in gradients:
             each.clear()
-        losses: dict[str, Tensor] = {}
+        names: list[str] = []
+        losses: Tensor | None = None
         done, rank = 0, self.processes.rank
         for sizes in micro_batches(count, self.processes.world, self.run.micro_batch):
             rows = slice(done, done + (sizes[rank] or 1))
@@ -130,12 +139,13 @@ class Learner:
             with telling(self.run.compile):
                 torch.autograd.backward(found["loss"] * (share * phase.every))
             gradients[0].note_loss(found["loss"] * share)
-            for name, value in found.items():
-                losses[name] = value.detach() * share + losses.get(name, 0)
+            names, values = list(found), torch.stack([value.detach() for value in found.values()]) * share
+            losses = values if losses is None else losses + values
+        assert losses is not None
         assert done == len(draw), "a process takes its part of the global batch"
         for name, each in zip(phase.trains, gradients, strict=True):
             self.processes.add_up(each.flat, self.sums[name])
-        return losses
+        return names, losses
 
     def batch(self, columns: Mapping[str, Any]) -> dict[str, Tensor]:
         """Stored columns as the batch that the recipe declares, on the device."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from waterscape.errors import UserError
@@ -18,13 +19,26 @@ from waterscape.training.pulse import pulse
 
 
 class Processes:
-    """This process among those of the run; `world` of them, this one of number `rank`."""
+    """This process among those of the run; `world` of them, this one of number `rank`.
 
-    def __init__(self, wanted: int | None, precision: str, out: Path, *, tensorboard: bool = False) -> None:
+    `patience`: seconds that it waits for the others in a collective, the first one included.
+    """
+
+    def __init__(
+        self,
+        wanted: int | None,
+        precision: str,
+        out: Path,
+        *,
+        tensorboard: bool = False,
+        patience: float = 1800.0,
+    ) -> None:
         self.accelerator = Accelerator(
             mixed_precision="bf16" if precision == "bfloat16" else "no",
             log_with="tensorboard" if tensorboard else None,
             project_dir=str(out),
+            # Else it is ten minutes with NCCL: fewer than the first process may take to evaluate while others wait.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=patience))],
         )
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes

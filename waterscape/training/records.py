@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from waterscape.cores import processes_here
 from waterscape.data.batches import Loaded
 from waterscape.errors import UserError
 from waterscape.training.events import Events, Ledger, Watch
@@ -64,7 +64,7 @@ class Records:
         run, processes = self.learner.run, self.processes
         directory = run.out / "checkpoints"
         directory.mkdir(exist_ok=True)
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", processes.world))
+        local = processes_here(processes.world)
         free = processes.device.type != "cpu" or core_is_free(torch.get_num_threads(), local)
         background = free if run.checkpoint_writer == "auto" else run.checkpoint_writer == "background"
         fence = owner.fence if owner else contextlib.nullcontext
@@ -75,21 +75,25 @@ class Records:
         if not loaded.stands_in:  # another process notes that sample
             self.ledger.write(loaded.numbers.tolist(), loaded.keys, self.learner.drawn)
             self.skips.note(loaded.skipped)
-        for name, value in losses.items():
-            good = self.learner.good.to(value.dtype)  # a skipped step has no losses
-            total, steps = self.sums.get(name, (0, 0))
-            self.sums[name] = total + value, steps + good
+        values = torch.stack([*losses.values(), self.learner.good])  # a skipped step has no losses
+        names = tuple(losses)
+        self.sums[names] = self.sums[names] + values if names in self.sums else values
         self.seen += loaded.count
         self.watch.step(loaded.count)
 
     def report(self) -> None:
         """Log the mean losses since the last report. Raises `UserError` after too many skipped steps in a row."""
-        images, seconds = self.learner.images, time.monotonic() - self.began - self.pauses
+        images = self.learner.images
         self.skips.gather(self.events, images)
-        means = torch.stack([total.double() / steps for total, steps in self.sums.values()])
-        found = dict(zip(self.sums, self.processes.sum(means).tolist(), strict=True))
+        totals: dict[str, Tensor] = {}  # of each loss, and the number of steps that had it
+        for names, values in self.sums.items():
+            for place, name in enumerate(names):
+                totals[name] = totals.get(name, 0) + torch.stack([values[place], values[-1]]).double()
+        means = torch.stack([total[0] / total[1] for total in totals.values()])
+        found = dict(zip(totals, self.processes.sum(means).tolist(), strict=True))
         losses = {name: value for name, value in found.items() if math.isfinite(value)}  # else every step was skipped
-        images_per_second = self.seen / seconds
+        # The device has done all of these steps only now that their losses are here.
+        images_per_second = self.seen / (time.monotonic() - self.began - self.pauses)
         skipped, before = int(self.learner.skipped), self.steps_skipped
         self.steps_skipped = skipped
         if self.events:
@@ -116,7 +120,7 @@ class Records:
             )
 
     def _open_window(self) -> None:
-        self.sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self.sums: dict[tuple[str, ...], Tensor] = {}  # by the names of losses that come in one step; last, the steps
         self.seen, self.began, self.pauses = 0, time.monotonic(), 0.0
 
     @contextlib.contextmanager

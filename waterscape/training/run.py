@@ -66,6 +66,9 @@ class Run:
     being asked to stop is heeded once it is read."""
     ahead: Literal["auto", "yes", "no"] = _free("auto")
     """Copy the next batches to the device while it computes, through pinned memory. auto: on a GPU."""
+    readers: int | None = _free(None)
+    """Threads of each process that read shards and decode photos. Left out: one; of photos for a GPU, as many as the
+    process has cores, 8 at most."""
     processes: int | None = _free(None)
     """Refuse to run with any other number of processes."""
     start: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -132,6 +135,8 @@ class Run:
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more")
         if self.stall_seconds and not self.stall_seconds >= 1:
             raise UserError(f"--stall-seconds is {self.stall_seconds}; give 1 or more, or 0 (never end a stalled run)")
+        if self.readers is not None and self.readers < 1:
+            raise UserError(f"--readers is {self.readers}; give 1 or more")
         if self.skip_damaged < 0:
             raise UserError(f"--skip-damaged is {self.skip_damaged}; give 0 (the first one ends the run) or more")
         if self.evaluate_every < 0 or self.evaluate_samples < 16:

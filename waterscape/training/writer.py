@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waterscape.cores import cores
 from waterscape.durable import sync
 from waterscape.errors import UserError
 from waterscape.training.checkpoint import FORMAT, PARTIAL, STATE, Tensors, sealed
@@ -130,5 +131,4 @@ def _write_durably(path: Path, content: bytes | memoryview) -> None:
 
 def core_is_free(threads: int, processes: int) -> bool:
     """Whether a machine on which `processes` train with so many threads each has a core to spare for writing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return threads * processes < cores
+    return threads * processes < cores()
