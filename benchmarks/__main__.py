@@ -1,5 +1,7 @@
 """`python -m benchmarks B1 B11 [--write]`: measure rows by name; without names, all of them.
 
+`--brief` takes one round of little work, seconds for most rows: it shows that they run, and its figures say nothing.
+
 Each row runs in a process of its own, so that none inherits another's threads or memory, and one that fails does not
 end the others. `--write` puts what was measured into `results.json` and the table of `README.md` (`make bench`).
 """
@@ -16,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import turns
 from benchmarks.figure import Figure, NotHereError, note
 from benchmarks.results import Result, save, stamped
 from waterscape.errors import UserError, run_command
@@ -35,18 +38,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition(":")[2])
     parser.add_argument("rows", nargs="*", help="such as B1 B11; none: all")
     parser.add_argument("--write", action="store_true", help="keep the figures in results.json and README's table")
+    parser.add_argument("--brief", action="store_true", help="see only whether they run; the figures say nothing")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a row's own process: where its figures go
     options = parser.parse_args()
+    if options.brief and options.write:
+        raise UserError("--brief measures nothing that could be kept: leave out --write")
     there = rows()
     asked = [word.upper() for word in options.rows] or list(there)
     for row in asked:
         if row not in there:
             raise UserError(f"no measurement {row!r}: there are {', '.join(there)}")
     if options.into is not None:
-        return measure_here(there[asked[0]], options.into)
+        return measure_here(there[asked[0]], options.into, brief=options.brief)
     failed = []
     for row in asked:
-        results = measure_apart(row)
+        results = measure_apart(row, brief=options.brief)
         if results is None:
             failed.append(row)
         elif results and options.write:
@@ -56,9 +62,13 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def measure_here(module: str, into: Path) -> int:
-    """Measure a row in this process, print its figures as they come, and store them."""
+def measure_here(module: str, into: Path, *, brief: bool = False) -> int:
+    """Measure a row in this process, print its figures as they come, and store them; in brief by its `BRIEF` sizes."""
     found = importlib.import_module(f"benchmarks.{module}")
+    turns.brief = brief
+    for name, value in getattr(found, "BRIEF", {}).items() if brief else ():
+        assert hasattr(found, name), f"{module} has no {name}"
+        setattr(found, name, value)
     figures: list[Figure] = []
     try:
         for figure in found.figures():
@@ -71,13 +81,14 @@ def measure_here(module: str, into: Path) -> int:
     return 0
 
 
-def measure_apart(row: str) -> list[Result] | None:
+def measure_apart(row: str, *, brief: bool = False) -> list[Result] | None:
     """A row's figures, measured in a process of its own; empty where this machine cannot, None where it failed."""
     note(f"{row} …")
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         into = Path(directory) / "figures.json"
-        code = subprocess.run([sys.executable, "-m", "benchmarks", row, "--into", into], check=False).returncode
+        command = [sys.executable, "-m", "benchmarks", row, "--into", into, *(["--brief"] if brief else [])]
+        code = subprocess.run(command, check=False).returncode
         failed = f", failed with exit code {code}" if code not in (0, NOT_HERE) else ""
         note(f"{row}: {time.monotonic() - began:.0f} s{failed}")
         if code == NOT_HERE:

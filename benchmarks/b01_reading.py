@@ -42,6 +42,7 @@ from waterscape.training.torch_threads import torch_threads
 TILES = 1536
 BATCH = {256: 256, 64: 1024}  # by pixels of a side; the peer's rate hardly depends on it
 IMAGES = {256: 10 * TILES, 64: 40 * TILES}  # of ours in a turn; an epoch would be over before the clock has moved
+BRIEF = {"TILES": 128, "BATCH": {256: 64, 64: 64}, "IMAGES": {256: 256, 64: 512}}
 
 
 def figures() -> Iterator[Figure]:

@@ -27,6 +27,7 @@ from waterscape.training.torch_threads import torch_threads
 TILES = 3072
 BATCH = 256
 TURN_IMAGES = 8 * TILES
+BRIEF = {"TILES": 512, "BATCH": 64, "TURN_IMAGES": 512}
 
 
 def figures() -> Iterator[Figure]:

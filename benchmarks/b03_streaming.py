@@ -31,6 +31,7 @@ SETTINGS = {  # the samples' form, and workers
     "litdata": ("tensors-0", "tensors-1", "tensors-2", "bytes-0", "bytes-2"),
     "streaming": ("arrays-0", "arrays-1", "arrays-2"),
 }
+BRIEF = {"TILES": 512, "TURN_IMAGES": 1024, "SETTINGS": {name: settings[:1] for name, settings in SETTINGS.items()}}
 
 
 def figures() -> Iterator[Figure]:

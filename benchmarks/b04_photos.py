@@ -44,6 +44,7 @@ PHOTOS = 512
 EPOCHS = 4  # in a turn: what is ready at its first batch, and what is begun at its end, weigh little then
 SIZE = (128, 128)
 BATCH = 64
+BRIEF = {"PHOTOS": 256, "EPOCHS": 1}
 
 
 def figures() -> Iterator[Figure]:

@@ -1,10 +1,10 @@
 """B5: an epoch of shuffled batches from a cold page cache, against a sequential read of the same files.
 
 Ours: `Batches` of the full tiles from its making on, two threads and the one that reads ahead, crc on every read. Limit
-and peer: the same tars from end to end in pieces of 1 MiB, by one thread, nothing looked at. Before each turn the tars
-are put out of the cache by `posix_fadvise`, and `mincore` must say that they are. Told in bytes of tar a second. The
-directory is made beside this file, where `/tmp` may lie in memory. A virtual disk may be kept in memory by its host:
-then the figure says what the path costs on a fast disk, and nothing of a slow one.
+and peer: the same tars from end to end in pieces of 1 MiB, by one thread or two, nothing looked at. Before each turn
+the tars are put out of the cache by `posix_fadvise`, and `mincore` must say that they are. Told in bytes of tar a
+second. The directory is made beside this file, where `/tmp` may lie in memory. A virtual disk may be kept in memory by
+its host: then the figure says what the path costs on a fast disk, and nothing of a slow one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,14 @@ import numpy as np
 from benchmarks.figure import Figure, note
 from benchmarks.surroundings import scratch
 from benchmarks.tiles import COLUMNS, write_shards
-from benchmarks.turns import take_turns
+from benchmarks.turns import best, take_turns
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 
 TILES = 12288
 BATCH = 256
 ROUNDS = 7
+BRIEF = {"TILES": 512, "ROUNDS": 1}
 
 
 def figures() -> Iterator[Figure]:
@@ -44,7 +47,11 @@ def figures() -> Iterator[Figure]:
             turn()
             return size / (time.perf_counter() - began)
 
-        sides = {"ours": lambda: cold(lambda: read_epoch(shards)), "sequential": lambda: cold(lambda: read_files(tars))}
+        def sequential(threads: int) -> float:
+            return cold(lambda: read_files(tars, threads))
+
+        threads = best("B5", {n: partial(sequential, n) for n in (1, 2)}, "from end to end, threads")
+        sides = {"ours": lambda: cold(lambda: read_epoch(shards)), "sequential": partial(sequential, threads)}
         rates = take_turns("B5", sides, ROUNDS)
         yield Figure.over("B5", "limit", rates["ours"] / rates["sequential"], ">=", 0.9)
 
@@ -56,13 +63,18 @@ def read_epoch(shards: ShardSet) -> None:
         assert sum(len(loaded.keys) for loaded in stream) == TILES
 
 
-def read_files(tars: list[Path]) -> None:
-    """Every byte once, in the order of storing."""
-    piece = bytearray(1 << 20)
-    for tar in tars:
-        with tar.open("rb", buffering=0) as file:
-            while file.readinto(piece):
-                pass
+def read_files(tars: list[Path], threads: int) -> None:
+    """Every byte once, each file in the order of storing."""
+
+    def read(some: list[Path]) -> None:
+        piece = bytearray(1 << 20)
+        for tar in some:
+            with tar.open("rb", buffering=0) as file:
+                while file.readinto(piece):
+                    pass
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, [tars[number::threads] for number in range(threads)]))
 
 
 def empty_cache(tars: list[Path]) -> None:

@@ -37,6 +37,7 @@ SAMPLES_PER_SHARD = 512
 DISTINCT = 128  # tiles in memory; more would only leave the processor's cache the sooner
 ROUNDS = 9
 PIECE = 1 << 20
+BRIEF = {"SAMPLES": 256, "SAMPLES_PER_SHARD": 64, "ROUNDS": 1}
 
 
 def figures() -> Iterator[Figure]:

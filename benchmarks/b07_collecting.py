@@ -8,7 +8,7 @@ duplicates here, all of which are found and told. Peer: `img2dataset` into WebDa
 resizing, JPEG kept as it is after decoding (`skip_reencode`), which is what ours does, and less work than resizing and
 encoding each, its usual way; its time is what it states itself, from its first download to its last shard, without its
 start and end. Its server is a process of ours on the same cores: reading over HTTP is part of what is compared, since
-that is what `img2dataset` does. How many threads its processes have is our choice, not searched for. Photos are
+that is what `img2dataset` does. Its processes have as many threads as serve it best, of `THREADS`. Photos are
 synthetic, 640 × 480.
 
 A second figure (`-undecoded`) has the peer copy bytes and decode nothing, so that a damaged photo goes into the shards.
@@ -35,7 +35,7 @@ from PIL import Image
 from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
 from benchmarks.photos import make_photo
-from benchmarks.turns import take_turns
+from benchmarks.turns import best, take_turns
 from waterscape.sources import making
 from waterscape.sources.photo_set import Sharing
 from waterscape.sources.scenes import Classes, Scenes
@@ -46,6 +46,9 @@ MADE = 96  # different ones
 ROUNDS = 7
 CORES = len(os.sched_getaffinity(0))
 PER_SHARD = PHOTOS // (2 * CORES)  # the peer has a process for each shard
+FORMS = {"img2dataset": "decoded", "img2dataset-undecoded": "undecoded"}
+THREADS = (4, 16, 64)  # of each of the peer's processes; its own 256 are for many far servers
+BRIEF = {"PHOTOS": 32, "MADE": 8, "ROUNDS": 1, "PER_SHARD": 8, "THREADS": (4,)}
 
 
 def figures() -> Iterator[Figure]:
@@ -54,10 +57,14 @@ def figures() -> Iterator[Figure]:
         here = Path(directory)
         photos = write_folder(here / "photos")
         server = Server(here / "photos")
-        peers = {
-            name: PeerProcess("img2dataset", server.urls, here / form, CORES, PER_SHARD, form)
-            for name, form in (("img2dataset", "decoded"), ("img2dataset-undecoded", "undecoded"))
-        }
+        peers = {}
+        for name, form in FORMS.items():
+            words = (server.urls, here / form, CORES, PER_SHARD, form)
+            tried = {threads: PeerProcess("img2dataset", *words, threads) for threads in THREADS}
+            threads = best("B7", dict(tried), f"{name}, threads", 1)
+            peers[name] = tried.pop(threads)
+            for peer in tried.values():
+                peer.close()
         rates = take_turns("B7", {"ours": Ours(here), **peers, "decode + encode alone": Limit(photos)}, ROUNDS)
         for peer in peers.values():
             peer.close()

@@ -41,6 +41,7 @@ from waterscape.sources.occurrence import open_geotiff
 
 SIDE, TILE = 6144, 256
 ROUNDS = 9
+BRIEF = {"SIDE": 1024, "ROUNDS": 1}
 ALL_CPUS = {"NUM_THREADS": "ALL_CPUS"}
 KINDS: dict[str, dict[str, Any]] = {
     "windows": {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"},

@@ -41,6 +41,7 @@ HEIGHT, WIDTH = 2048, 4096  # eight parts; of two, their beginning and end would
 PATCHES, BATCH = 65_536, 4096  # of the peers in a turn, and at once; of fewer, a turn takes 0.05 s and is noise
 THREADS = os.cpu_count() or 1
 ROUNDS = 7
+BRIEF = {"HEIGHT": 512, "WIDTH": 1024, "PATCHES": 4096, "ROUNDS": 1}
 
 
 def figures() -> Iterator[Figure]:

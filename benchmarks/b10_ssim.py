@@ -42,6 +42,7 @@ VERSIONS = {**versions_of("kornia"), "pytorch-msssim": version("pytorch-msssim")
 BATCH = 16
 TURNS = {64: 40, 256: 2}  # side in pixels → times in a turn
 STEP_BATCH, STEP_SIDE, STEPS = 8, 128, 4
+BRIEF = {"TURNS": {64: 2, 256: 1}, "STEPS": 1}
 LIBRARY = SSIM(data_range=1.0, channel=1)  # its window is made once, as ours is
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -1,8 +1,10 @@
 """B11: what the engine's step costs beyond a bare loop, written by hand, of the same model.
 
 Ours: `water_vae:reference` as `waterscape train` runs it: batches read live from shards with their checksums,
-counter-based draws, rates, ledger, sums of losses. Peer and limit: forward, loss, backward and optimizer alone, on
-tensors that already lie in memory. In turn in one process, the same number of threads and the same batch.
+counter-based draws, rates, ledger, sums of losses. Peer and limit, `loop`: forward, loss, backward and optimizer alone,
+on tensors that already lie in memory. In turn in one process, so the loop is lent our setting of the heap
+(`training/heap.py`); `as-started` is the same loop in a process of its own, as torch starts up. The same number of
+threads and the same batch.
 
 `ledger` is told: the part of a bare step that it takes to write down a step's samples, forced to disk once in `STEPS`
 steps, more often than checkpoints have it. It is in `loop` too, but not forced there.
@@ -10,16 +12,22 @@ steps, more often than checkpoints have it. It is in `loop` too, but not forced 
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from benchmarks.figure import Figure
+from benchmarks.served import Served, serve
+from benchmarks.turns import take_turns
 from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
@@ -33,29 +41,26 @@ BATCH = 64
 TILES = 1024
 STEPS = 12  # in a row, before the other's turn, in which up to two batches are read ahead
 TURNS = 25
+BRIEF = {"TILES": 128, "STEPS": 2, "TURNS": 1}
 
 
 def figures() -> Iterator[Figure]:
     """The engine's time for a step, over the bare loop's."""
     with tempfile.TemporaryDirectory() as directory:
         tiles = write_tiles(Path(directory) / "tiles")
-        ours = EngineSteps(tiles, Path(directory) / "run")
-        bare = bare_steps(tiles)
-        for steps in (ours, bare):
-            steps()  # warm up
-        ratios, shares = [], []
-        for turn in range(TURNS):
-            first, second = (ours, bare) if turn % 2 == 0 else (bare, ours)
-            seconds = {}
-            for steps in (first, second):
-                began = time.perf_counter()
-                steps()
-                seconds[steps] = time.perf_counter() - began
-            ratios.append(seconds[ours] / seconds[bare])
-            shares.append(ours.ledger_seconds() / seconds[bare])
-        ours.close()
-    yield Figure.over("B11", "loop", ratios, "<=", 1.03)
-    yield Figure.over("B11", "ledger", shares)
+        with EngineSteps(tiles, Path(directory) / "run") as ours, Served(__name__, [tiles], [os.environ]) as started:
+            sides = {"ours": ours, "loop": bare_steps(tiles), "as-started": started, "ledger": ours.write_ledger}
+            rates = take_turns("B11", {name: partial(turns_a_second, steps) for name, steps in sides.items()}, TURNS)
+    for name in ("loop", "as-started"):
+        yield Figure.over("B11", name, rates[name] / rates["ours"], "<=", 1.03)
+    yield Figure.over("B11", "ledger", rates["loop"] / rates["ledger"])
+
+
+def turns_a_second(steps: Callable[[], None]) -> float:
+    """By one of them."""
+    began = time.perf_counter()
+    steps()
+    return 1 / (time.perf_counter() - began)
 
 
 def write_tiles(out: Path) -> Path:
@@ -80,6 +85,7 @@ class EngineSteps:
         self.learner = Learner(recipe, run, recipe.networks({}), Processes(None, "float32", out), len(shards))
         self.records = Records(self.learner, "B11", quiet=True)
         self.stream = Batches(shards, self.learner.columns, batch=BATCH, order=Order(shards.counts, 0))
+        self.noted = [next(self.stream) for _ in range(STEPS)]
 
     def __call__(self) -> None:
         """One turn."""
@@ -87,16 +93,16 @@ class EngineSteps:
             loaded = next(self.stream)
             self.records.note(self.learner.step(loaded.columns, loaded.numbers, loaded.count), loaded)
 
-    def ledger_seconds(self) -> float:
-        """That the samples of as many steps take to be written down and forced to disk."""
-        loaded = [next(self.stream) for _ in range(STEPS)]
-        began = time.perf_counter()
-        for one in loaded:
-            self.records.ledger.write(one.numbers.tolist(), one.keys)
+    def write_ledger(self) -> None:
+        """The samples of as many steps written down and forced to disk."""
+        for loaded in self.noted:
+            self.records.ledger.write(loaded.numbers.tolist(), loaded.keys)
         self.records.ledger.sync()
-        return time.perf_counter() - began
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End the threads that read, and close the files."""
         self.stream.close()
         self.records.close()
@@ -114,7 +120,7 @@ def bare_steps(
     encoder, decoder = networks["encoder"], networks["decoder"]
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-3, fused=True) for network in (encoder, decoder)]
     shards = ShardSet(tiles, "train")
-    stored = np.stack([np.asarray(shards.read(number)["occurrence64.npy"]) for number in range(TILES)])
+    stored = np.stack([np.asarray(shards.read(number)["occurrence64.npy"]) for number in range(len(shards))])
     images = torch.from_numpy(stored).float().div(100)[:, None]
     kernels = [(0.01, m.weight) for m in encoder.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     kernels += [(0.01, m.weight) for m in decoder.modules() if isinstance(m, torch.nn.Linear)]
@@ -124,7 +130,7 @@ def bare_steps(
 
     def steps() -> None:
         for step in range(count):
-            start = step * batch % TILES
+            start = step * batch % len(images)
             image = images[start : start + batch]
             for optimizer in optimizers:
                 optimizer.zero_grad()
@@ -138,3 +144,7 @@ def bare_steps(
                 optimizer.step()
 
     return steps
+
+
+if __name__ == "__main__":
+    serve(bare_steps(Path(sys.argv[1])))

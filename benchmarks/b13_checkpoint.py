@@ -29,6 +29,7 @@ from waterscape.training.writer import Writer
 TURNS = 9
 WIDTH, LAYERS = 2048, 6  # 25 million parameters: with Adam's two moments 300 MB
 SECONDS = 1.5  # of steps in a stretch: longer than a checkpoint takes to be written
+BRIEF = {"TURNS": 1, "WIDTH": 256, "SECONDS": 0.1}
 
 
 def figures() -> Iterator[Figure]:

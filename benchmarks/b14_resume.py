@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,10 @@ from waterscape.training.keeping import Keeping
 from waterscape.training.writer import Writer
 
 SAMPLES, BATCH = 100_000, 64
-TURNS, THEIR_TURNS = 7, 1
+TURNS = 7
 SIDE = 16  # pixels: small, so that what is skipped costs theirs as little as can be
 PLACES = (0.05, 0.5, 0.95)  # of the epoch
+BRIEF = {"SAMPLES": 2_000, "TURNS": 1}
 
 
 def figures() -> Iterator[Figure]:
@@ -54,19 +54,19 @@ def figures() -> Iterator[Figure]:
 
         ours: dict[float, list[float]] = {place: [] for place in PLACES}
         loading, theirs = [], []
-        for turn in range(TURNS):
+        for _ in range(TURNS):
             for place in PLACES:
                 ours[place].append(first_batch(tiles, int(place * SAMPLES) // BATCH * BATCH))
             loading.append(load(saved, networks))
-            if turn < THEIR_TURNS:
-                theirs.append(their_first_batch(tiles, SAMPLES // 2 // BATCH))
-    early, middle, late = (median(ours[place]) for place in PLACES)
-    weights = median(loading)
-    note(f"ms: ours {1000 * early:.1f} early, {1000 * middle:.1f} in the middle, {1000 * late:.1f} late in the epoch")
-    note(f"ms: loading weights {1000 * weights:.1f}; skip_first_batches {1000 * median(theirs):.0f}")
-    yield Figure("B14", "skip_first_batches", median(theirs) / middle, ">=", 10)
-    yield Figure("B14", "constant", late / early, "<=", 1.25)
-    yield Figure("B14", "with weights", median(theirs) / (middle + weights), ">=", 10)
+            theirs.append(their_first_batch(tiles, SAMPLES // 2 // BATCH))
+    early, middle, late = (np.array(ours[place]) for place in PLACES)
+    peer, weights = np.array(theirs), np.array(loading)
+    told = {"ours early": early, "in the middle": middle, "late in the epoch": late, "loading weights": weights}
+    told["skip_first_batches"] = peer
+    note("B14 ms: " + ", ".join(f"{name} {1000 * np.median(seconds):.1f}" for name, seconds in told.items()))
+    yield Figure.over("B14", "skip_first_batches", peer / middle, ">=", 10)
+    yield Figure.over("B14", "constant", late / early, "<=", 1.25)
+    yield Figure.over("B14", "with weights", peer / (middle + weights), ">=", 10)
 
 
 def first_batch(tiles: Path, start: int) -> float:

@@ -2,20 +2,22 @@
 
 Ours: `water_vae:reference` as `waterscape train` runs it on two gloo processes: batches read live, draws, ledger, sums
 of losses, gradients added up. Peer: two bare loops, written by hand, that never talk; the same number of images and one
-thread a process. Limit: twice what one bare loop reaches while it has the machine alone. For comparison, told on stderr
-alone: the bare loops under torch's DistributedDataParallel.
+thread a process. Limit: twice what one bare loop reaches while it has the machine alone. The bare loops are lent our
+setting of the heap (`training/heap.py`); against `as-started`, two that are not. For comparison, told on stderr alone:
+the bare loops under torch's DistributedDataParallel.
 
 All processes are started once and wait for their turn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +25,14 @@ import torch
 
 from benchmarks.b11_engine import bare_steps, write_tiles
 from benchmarks.figure import Figure, note
+from benchmarks.served import Served, serve
 from benchmarks.turns import take_turns
 from waterscape import models
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 from waterscape.proof.launch import free_port
 from waterscape.training.engine import Records
+from waterscape.training.heap import keep_freed_memory
 from waterscape.training.learner import Learner
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
@@ -36,77 +40,47 @@ from waterscape.training.run import Run
 BATCH = 64  # a process
 STEPS = 8  # in a row, before another side's turn
 ROUNDS = 11
+BRIEF = {"ROUNDS": 1, "STEPS": 1}
 
 
 def figures() -> Iterator[Figure]:
     """Images a second of both processes together, as a share of the peer's and of the limit."""
-    with tempfile.TemporaryDirectory() as directory:
+    kinds = {
+        "ours": ("together", 2),
+        "bare": ("lent", 2),
+        "as-started": ("alone", 2),
+        "DDP": ("wrapped", 2),
+        "one": ("lent", 1),
+    }
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as ends:
         tiles = write_tiles(Path(directory) / "tiles")
         sides = {
-            "ours": Side("together", 2, tiles, Path(directory) / "run"),
-            "bare": Side("alone", 2, tiles, Path(directory)),
-            "DDP": Side("wrapped", 2, tiles, Path(directory)),
-            "one": Side("alone", 1, tiles, Path(directory)),
+            name: ends.enter_context(side(kind, processes, tiles, Path(directory) / name))
+            for name, (kind, processes) in kinds.items()
         }
-        rates = take_turns("B15", sides, ROUNDS)
-        for side in sides.values():
-            side.close()
-    shares = {"bare": rates["ours"] / rates["bare"], "limit": rates["ours"] / (2 * rates["one"])}
+        rates = take_turns("B15", {name: partial(rate, served) for name, served in sides.items()}, ROUNDS)
     alone, wrapped = (float(np.median(rates[name] / (2 * rates["one"]))) for name in ("bare", "DDP"))
     note(f"B15 of twice one: two bare loops {alone:.2f}, under DistributedDataParallel {wrapped:.2f}")
-    for name, values in shares.items():
-        yield Figure.over("B15", name, values, ">=", 0.9)
+    for name in ("bare", "as-started"):
+        yield Figure.over("B15", name, rates["ours"] / rates[name], ">=", 0.9)
+    yield Figure.over("B15", "limit", rates["ours"] / (2 * rates["one"]), ">=", 0.9)
 
 
-class Side:
-    """So many processes that take some steps whenever asked, all at once."""
-
-    def __init__(self, kind: str, processes: int, tiles: Path, out: Path) -> None:
-        out.mkdir(exist_ok=True)
-        shared = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-        if kind != "alone":
-            shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.b15_scaling", kind, tiles, out],
-                env=shared if kind == "alone" else {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(processes)
-        ]
-
-    def __call__(self) -> float:
-        """One turn: images a second."""
-        began = time.perf_counter()
-        self._tell("go\n")
-        for process in self.processes:
-            assert process.stdout is not None
-            if process.stdout.readline() != "done\n":
-                raise RuntimeError("a process of the benchmark ended")
-        return len(self.processes) * BATCH * STEPS / (time.perf_counter() - began)
-
-    def close(self) -> None:
-        """End them."""
-        self._tell("")
-        for process in self.processes:
-            process.wait()
-
-    def _tell(self, word: str) -> None:
-        for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write(word)
-            process.stdin.flush()
-            if not word:
-                process.stdin.close()
+def side(kind: str, processes: int, tiles: Path, out: Path) -> Served:
+    """So many processes of a kind, one thread each."""
+    out.mkdir(exist_ok=True)
+    shared = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    if kind in ("together", "wrapped"):
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
+    each = [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    return Served("benchmarks.b15_scaling", [kind, tiles, out], each)
 
 
-def serve(steps: Callable[[], None]) -> None:
-    """Take steps for each line on stdin."""
-    for _ in sys.stdin:
-        steps()
-        print("done", flush=True)
+def rate(served: Served) -> float:
+    """Images a second of all its processes in a turn."""
+    began = time.perf_counter()
+    served()
+    return len(served.processes) * BATCH * STEPS / (time.perf_counter() - began)
 
 
 def together(tiles: Path, out: Path) -> Callable[[], None]:
@@ -132,6 +106,8 @@ def together(tiles: Path, out: Path) -> Callable[[], None]:
 def main(kind: str, tiles: Path, out: Path) -> None:
     """One process of a side."""
     torch.manual_seed(0)
+    if kind in ("lent", "wrapped"):
+        keep_freed_memory()
     if kind == "together":
         serve(together(tiles, out))
     elif kind == "wrapped":

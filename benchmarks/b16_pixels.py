@@ -43,6 +43,7 @@ from waterscape.training.torch_threads import torch_threads
 
 WINDOWS, SIDE, BATCH = 256, 128, 8
 RECORDS, PEER_BATCH = 12_288, 4096
+BRIEF = {"WINDOWS": 16, "RECORDS": 4096, "PEER_BATCH": 512}
 RECIPES = {"samples": PixelCnn(sampling="all", block=0), **PRESETS}
 """What is learned of a window: all of it, and what the presets learn."""
 STEPS = 2  # of training in a turn

@@ -27,6 +27,7 @@ from waterscape.sources.landsat.bands import BANDS
 
 VERSIONS = {"earthengine-api": ee.__version__}
 ROUNDS = 7
+BRIEF = {"ROUNDS": 1}
 
 
 def figures() -> Iterator[Figure]:

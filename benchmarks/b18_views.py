@@ -37,6 +37,7 @@ VERSIONS = versions_of("kornia")
 BATCH, TIMES = 64, 4  # photos, and times in a turn, after one that is not counted
 VIEWS = {"stated": (STATED, 150), "wider": (WIDER, 96)}  # and the side in pixels
 ALIKE = 1e-4
+BRIEF = {"BATCH": 8, "TIMES": 1}
 
 
 def figures() -> Iterator[Figure]:

@@ -23,6 +23,7 @@ from benchmarks.surroundings import scratch
 IMAGES = 8192
 ROUNDS = 7
 SIZES = {"1e3": (10**3, 1), "1e6": (10**6, 1), "1e7": (10**7, 1), "1e7-of-6-columns": (10**7, 6)}
+BRIEF = {"IMAGES": 512, "ROUNDS": 1, "SIZES": {name: (1000, columns) for name, (_, columns) in SIZES.items()}}
 
 
 def figures() -> Iterator[Figure]:

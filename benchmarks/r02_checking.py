@@ -26,6 +26,7 @@ from waterscape.data.doctor import check
 ROUNDS = 9
 CORES = min(8, os.cpu_count() or 1)
 PIECE = 1 << 20
+BRIEF = {"ROUNDS": 1}
 
 
 def figures() -> Iterator[Figure]:

@@ -25,6 +25,7 @@ from waterscape.proof.launch import free_port
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 7
+BRIEF = {"ROUNDS": 1}
 SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 WAIT = 120  # seconds, for whatever does not come
 FLAGS = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--cpus-per-task=1", "--time=10"]

@@ -22,6 +22,7 @@ from benchmarks.ledgers import write_ledger
 
 PHOTOS = 100_000
 ROUNDS = 7
+BRIEF = {"PHOTOS": 1000, "ROUNDS": 1}
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
 ROOT = Path(__file__).parent.parent
 PAIRS = ("--ledger", "photos.db", "--out", "pairs")

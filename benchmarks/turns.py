@@ -14,6 +14,8 @@ from benchmarks.figure import note
 from benchmarks.surroundings import KEPT
 
 ROUNDS = 9
+brief = False
+"""One round and one try, to see that a row works; its figures say nothing."""
 
 Rate = Callable[[], float]
 
@@ -23,7 +25,7 @@ def best(row: str, candidates: dict[int, Rate], what: str, tries: int = 3) -> in
     rates: dict[int, float] = {}
     for rate in candidates.values():
         rate()
-    for _ in range(tries):
+    for _ in range(1 if brief else tries):
         for setting, rate in candidates.items():
             rates[setting] = max(rates.get(setting, 0), rate())
     candidates.clear()  # ends their threads and worker processes
@@ -42,7 +44,7 @@ def take_turns(row: str, sides: Mapping[str, Rate], rounds: int = ROUNDS) -> dic
     KEPT.mkdir(exist_ok=True)
     with (KEPT / "turns.csv").open("a", newline="") as file:
         lines = csv.writer(file)
-        for number in range(rounds):
+        for number in range(1 if brief else rounds):
             for side in list(sides)[:: 1 if number % 2 == 0 else -1]:
                 taken[side].append(sides[side]())
                 lines.writerow([row, datetime.now(UTC).isoformat(), number, side, taken[side][-1]])

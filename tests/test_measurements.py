@@ -1,5 +1,6 @@
 """The table of measurements: each row in a process of its own, failures told, other rows kept."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from programs import ROOT
 from waiting import alive, until
 
 from benchmarks import peers
+from benchmarks.__main__ import rows
 from benchmarks.peers import PeerProcess, versions_of
 
 ROWS = {
@@ -37,7 +39,7 @@ def there(tmp_path):
     """The measurements' own files beside three rows of the test's own."""
     directory = tmp_path / "benchmarks"
     directory.mkdir()
-    for name in ("__init__.py", "__main__.py", "figure.py", "results.py", "README.md"):
+    for name in ("__init__.py", "__main__.py", "figure.py", "results.py", "turns.py", "surroundings.py", "README.md"):
         shutil.copy(ROOT / "benchmarks" / name, directory)
     for name, text in ROWS.items():
         (directory / f"{name}.py").write_text(text.lstrip())
@@ -163,3 +165,15 @@ def test_a_peer_that_ends_is_not_started_again(impatient):
     with pytest.raises(RuntimeError, match="the peer peer ended, 7"):
         PeerProcess("peer", "ends", impatient)
     assert len(impatient.read_text().split()) == 1
+
+
+def test_every_row_says_by_which_sizes_it_is_seen_to_run_in_seconds():
+    for row, name in rows().items():
+        stored = ast.walk(ast.parse((ROOT / f"benchmarks/{name}.py").read_text()))
+        names = {node.id for node in stored if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        assert row.startswith("G") or "BRIEF" in names, name
+
+
+def test_what_is_taken_in_brief_is_not_kept(there):
+    assert "leave out --write" in measure(there, "B2", "--brief", "--write").stderr
+    assert measure(there, "B2", "--brief").stdout.splitlines()[0] == "B2 peer 2 >= 2 ok"

@@ -1,4 +1,4 @@
-"""img2dataset from a list of URLs: `img2dataset.py URLS DIRECTORY PROCESSES PER_SHARD decoded|undecoded`.
+"""img2dataset from a list of URLs: `img2dataset.py URLS DIRECTORY PROCESSES PER_SHARD decoded|undecoded THREADS`.
 
 A turn's rate is over the time that it states itself, from the start of its first shard to the end of its last one.
 """
@@ -17,10 +17,8 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 from img2dataset import download  # noqa: E402
 
-THREADS = 4  # of each process: our choice for a server on the same cores; its own is 256, for many far ones
 
-
-def turn(urls: str, directory: str, processes: int, per_shard: int, form: str) -> float:
+def turn(urls: str, directory: str, processes: int, per_shard: int, form: str, threads: int) -> float:
     """Photos a second."""
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.redirect_stdout(sys.stderr):
@@ -29,7 +27,7 @@ def turn(urls: str, directory: str, processes: int, per_shard: int, form: str) -
             output_folder=directory,
             output_format="webdataset",
             processes_count=processes,
-            thread_count=THREADS,
+            thread_count=threads,
             number_sample_per_shard=per_shard,
             resize_mode="no",
             skip_reencode=form == "decoded",
@@ -45,4 +43,5 @@ def turn(urls: str, directory: str, processes: int, per_shard: int, form: str) -
 if __name__ == "__main__":
     print("ready", flush=True)
     for _ in sys.stdin:
-        print("rate", turn(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]), flush=True)
+        urls, directory, processes, per_shard, form, threads = sys.argv[1:]
+        print("rate", turn(urls, directory, int(processes), int(per_shard), form, int(threads)), flush=True)
