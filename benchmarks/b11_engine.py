@@ -113,8 +113,9 @@ def bare_steps(
     count: int = STEPS,
     batch: int = BATCH,
     wrap: Callable[[torch.nn.Module], torch.nn.Module] = lambda network: network,
+    noise: Callable[[torch.Tensor], torch.Tensor] = torch.randn_like,
 ) -> Callable[[], None]:
-    """The same model and batch, by hand; `wrap` is laid around each network."""
+    """The same model and batch, by hand; `wrap` is laid around each network, `noise` is drawn like a given tensor."""
     recipe = models.presets("water_vae")["reference"]
     networks = recipe.networks({})
     encoder, decoder = networks["encoder"], networks["decoder"]
@@ -135,7 +136,7 @@ def bare_steps(
             for optimizer in optimizers:
                 optimizer.zero_grad()
             mean, log_variance = encoder(image)
-            made = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+            made = decoder(mean + (0.5 * log_variance).exp() * noise(mean))
             error = (made - image).square().sum() / batch
             divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / batch
             penalty = sum(strength * kernel.square().sum() for strength, kernel in kernels)

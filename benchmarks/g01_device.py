@@ -3,10 +3,11 @@
 First it checks: from equal weights, the fast settings have the plain ones' gradients up to float32's rounding, and the
 device has the processor's; in bfloat16, which is a row of its own, up to that one's; batch statistics over three
 processes are torch's. Only then it times, plain float32 being torch's own: convolutions round to TF32 on a GPU that has
-it, for plain and fast settings alike, while gradients are checked without. It takes about ten minutes: a model is not
-begun that would end later if it took as long as the longest so far. What was found is kept after every turn and figure,
-in `.bench/device/g01.json` and `g01.md`; an earlier call's stand beside them as `g01-1.json`, `g01-1.md`. Row G1 of
-`python -m benchmarks` where there is a GPU; or by itself, from a checkout that need not be installed:
+it, for plain and fast settings alike, while gradients are checked without. G2 is in `device/views.py`, G3 in
+`device/whole.py`. It takes about ten minutes: a model is not begun that would end later if it took as long as the
+longest so far. What was found is kept after every turn and figure, in `.bench/device/g01.json` and `g01.md`; an earlier
+call's stand beside them as `g01-1.json`, `g01-1.md`. Row G1 of `python -m benchmarks` where there is a GPU; or by
+itself, from a checkout that need not be installed:
 
     python -m benchmarks.g01_device                    all
     python -m benchmarks.g01_device --rows G2          one of the three; --models water_vae: of one model
@@ -26,7 +27,7 @@ import os
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +39,7 @@ from waterscape.errors import UserError, run_command
 
 if TYPE_CHECKING:
     from benchmarks.device.report import Report
+    from benchmarks.device.whole import Whole
     from waterscape.training.processes import Processes
 
 ROWS = ("G1", "G2", "G3")
@@ -45,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 OUT, OUT_SMALL = ROOT / ".bench" / "device", ROOT / ".bench" / "device-small"
 WANTED = {  # module: what brings it
     **dict.fromkeys(("torch", "accelerate", "numpy", "scipy", "safetensors", "fsspec", "psutil", "matplotlib"), ""),
-    **dict.fromkeys(("tqdm", "packaging", "pytest"), ""),
+    **dict.fromkeys(("tqdm", "packaging", "pytest", "hypothesis"), ""),
     **{"tyro": "tyro", "PIL": "pillow", "skimage": "scikit-image", "pytorch_msssim": "pytorch-msssim"},
 }
 
@@ -60,21 +62,30 @@ class Size:
     seconds: float  # of each turn
     turns: int
     side: int  # pixels of the photos that are augmented
-    workers: int
+    workers: tuple[int, ...]  # how many worker processes augment: the best of these
     compiled: int | None  # networks of a model that are tried, since each takes a compiler's seconds; None: all
     minutes: float  # about: a model that would end later, by the longest so far, is not begun
+    whole: Mapping[str, Whole]  # trainings of G3
 
 
 def small() -> Size:
     """To see that it works."""
-    return Size(("water_vae",), 4, 16, 0.1, 1, 32, 1, 1, 5)
+    from benchmarks.device.whole import TINY
+
+    return Size(("water_vae",), 4, 16, 0.1, 1, 32, (1,), 1, 5, TINY)
 
 
 def full() -> Size:
     """As a GPU is to be measured: the models of G3 first."""
-    first = ("water_vae", "landscape_gan")
-    others = tuple(model for model in models.names() if model not in first)
-    return Size((*first, *others), 128, 1024, 0.5, 7, 128, min(16, os.cpu_count() or 1), None, 10)
+    from benchmarks.device.whole import WHOLE
+
+    others = tuple(model for model in models.names() if model not in WHOLE)
+    cores = os.cpu_count() or 1
+    workers = tuple(sorted({max(1, min(32, count)) for count in (cores // 2, cores, 2 * cores)}))
+    return Size((*WHOLE, *others), 128, 1024, 0.5, 7, 128, workers, None, 10, WHOLE)
+
+
+BRIEF = {"full": small}
 
 
 def figures() -> Iterator[Figure]:
@@ -112,7 +123,8 @@ def measure(size: Size, rows: tuple[str, ...], report: Report) -> Iterator[Figur
         note(f"G on {processes.device}; into {report.out}")
         if "G2" in rows:
             with report.going_on("views"):
-                rates = time_views(size.batch, size.side, size.workers, size.seconds, size.turns, processes.device)
+                device, amount = processes.device, (size.seconds, size.turns)
+                rates = time_views(size.batch, size.side, size.workers, *amount, device, report)
                 report.keep_rates("views", rates)
                 yield report.add(Figure.over("G2", "views", ratios(rates, "device", "workers"), ">=", 5))
         if "G1" in rows:
@@ -125,12 +137,14 @@ def measure_models(
     size: Size, rows: tuple[str, ...], processes: Processes, place: Path, report: Report
 ) -> Iterator[Figure]:
     """G1 and G3, model by model; one that fails does not end the others, and none is begun that would end too late."""
-    from benchmarks.device.rates import WHOLE, Amount, time_model
+    from benchmarks.device.rates import Amount, time_model
+    from benchmarks.device.whole import time_whole
 
     amount = Amount(size.batch, size.samples, size.seconds, size.turns, size.compiled)
     longest = 0.0
-    for model in size.models if "G1" in rows else [model for model in size.models if "G3" in rows and model in WHOLE]:
+    for model in size.models if "G1" in rows else [model for model in size.models if model in size.whole]:
         began = time.monotonic()
+        fastest = None
         if report.seconds() + longest > 60 * size.minutes:
             report.leave_out(model, f"no time left of {size.minutes:g} minutes")
             continue
@@ -139,9 +153,11 @@ def measure_models(
             if wants:
                 report.leave_out(model, wants)
                 continue
-            for figure in time_model(model, amount, rows, processes, place / model, report):
-                yield report.add(figure)
+            fastest = yield from time_model(model, amount, rows, processes, place / model, report)
         longest = max(longest, time.monotonic() - began)
+        if fastest and "G3" in rows and model in size.whole:
+            with report.going_on(f"{model}, whole training"):
+                yield report.add(time_whole(model, size.whole[model], fastest, place / model, report))
 
 
 def check_libraries(project: Path = ROOT / "pyproject.toml") -> None:

@@ -128,9 +128,16 @@ def _circumstances(result: Result) -> str:
     return f"{machine}; " + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
 
 
+WITH_G1 = {
+    "G2": "on a GPU: augmentation on the device against worker processes",
+    "G3": "on a GPU: whole trainings by `waterscape train`, seconds",
+}
+"""Rows that the file of G1 measures too."""
+
+
 def title(row: str) -> str:
     """What a row measures: the first sentence of its file, without the row's name; the file is not run."""
     for path in HERE.glob(f"{row[0].lower()}{int(row[1:]):02d}_*.py"):
         words = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
         return words.partition(". ")[0].removesuffix(".").removeprefix(f"{row}: ").replace("|", "/")
-    return ""
+    return WITH_G1.get(row, "")

@@ -5,21 +5,28 @@ import json
 import os
 import shutil
 import subprocess
-import sysconfig
 import venv
+from importlib import metadata
 
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from programs import ROOT
 
 from benchmarks import g01_device
 from benchmarks.device.checks import first_gradients, layers_on_the_device, near, on_the_processor, recommended
 from benchmarks.device.report import Report
+from benchmarks.device.views import as_numbers, time_views
+from benchmarks.device.whole import TINY, WHOLE, Whole, time_whole, training_words, write_samples
 from benchmarks.figure import Figure
 from benchmarks.results import save, stamped
 from waterscape import models
+from waterscape.data.opening import open_samples
 from waterscape.errors import UserError
 from waterscape.proof.made_set import write_made_set
+from waterscape.start import check_inputs, read_options
+from waterscape.training.events import read_events
 from waterscape.training.processes import Processes
 from waterscape.training.run import Run
 
@@ -33,6 +40,20 @@ class Wrong(type(THEIRS["recommended"])):
 
 
 PRESETS = {"recommended": Wrong()}
+"""
+
+
+BARE = """
+import sys
+from pathlib import Path
+from benchmarks.device.checks import layers_on_the_device
+from benchmarks.device.report import Report
+from benchmarks.device.whole import TINY, time_whole
+from waterscape.training.run import Run
+place = Path(sys.argv[1])
+print(layers_on_the_device())
+for model, tiny in TINY.items():
+    print(time_whole(model, tiny, Run(out=place, batch=4), place, Report(place / "report")))
 """
 
 
@@ -101,7 +122,7 @@ def test_no_kind_of_error_ends_what_comes_after(tmp_path, monkeypatch):
 
 def test_views_that_fail_do_not_end_what_comes_after(tmp_path):
     report = Report(tmp_path)
-    size = dataclasses.replace(g01_device.small(), workers=-1)
+    size = dataclasses.replace(g01_device.small(), workers=(-1,))
     assert list(g01_device.measure(size, ("G2",), report)) == []
     assert held(tmp_path)["failed"]["views"].startswith("ValueError: num_workers")
 
@@ -111,17 +132,89 @@ def test_layers_that_wait_in_vain_are_ended():
         layers_on_the_device(0.5)
 
 
+def test_both_sides_of_the_views_end_with_the_same_on_the_device(tmp_path):
+    rates = time_views(2, 8, (1, 2), 0.02, 2, torch.device("cpu"), Report(tmp_path))
+    assert [len(side) for side in rates.values()] == [2, 2]
+    assert all(rate > 0 for side in rates.values() for rate in side)
+    assert held(tmp_path)["checks"]["views"].startswith("of 1, 2 workers, ")
+    photos = torch.randint(0, 256, (2, 8, 6, 3), dtype=torch.uint8)
+    numbers = as_numbers(photos, torch.device("cpu"))
+    assert (numbers.dtype, tuple(numbers.shape)) == (torch.float32, (2, 3, 8, 6))
+    assert torch.equal((255 * numbers).round().to(torch.uint8), photos.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("model", WHOLE)
+def test_a_whole_training_is_that_of_the_fastest_settings_on_a_set_that_the_model_reads(model, tmp_path):
+    write_samples(tmp_path / "set", recommended(model).inputs().values(), 6)
+    manifest, train, _ = open_samples(tmp_path / "set")
+    check_inputs(recommended(model), manifest)
+    assert (len(train), manifest.facts["synthetic"]) == (6, True)
+    options = {"batch": 4, "precision": "bfloat16", "channels_last": True, "cache": "device", "ahead": "yes"}
+    fastest = Run(out=tmp_path, compile=("one", "other"), **options)
+    words = training_words(model, Whole(6, 10, 1.0, every=2), fastest, tmp_path / "set", tmp_path / "run", 60)
+    assert words[:4] == ["-m", "waterscape", "train", model]
+    recipe, run = read_options(model, "recommended", words[4:])
+    assert recipe == recommended(model)
+    every = {"report_every": 6, "picture_every": 12, "collapse_every": 12, "checkpoint_every": 12, "evaluate_every": 60}
+    where = {"out": tmp_path / "run", "data": str(tmp_path / "set")}
+    assert run == dataclasses.replace(fastest, **where, **every, images=60, tensorboard=False)
+
+
+@pytest.mark.long
+def test_a_share_of_a_training_is_scaled_and_one_that_fails_is_told(tmp_path):
+    plain, report = Run(out=tmp_path, batch=4), Report(tmp_path / "report")
+    (model, tiny), place = *TINY.items(), tmp_path
+    figure = time_whole(model, tiny, plain, place, report)
+    events = read_events(place / "whole-run")
+    assert events[-1]["images"] == round(tiny.share * tiny.epochs) * tiny.samples
+    reports = [event for event in events if event["event"] == "report"]
+    assert [event["images"] for event in reports] == [4, 64, 128]
+    assert [event["event"] for event in events].count("evaluation") == 2
+    assert events.index(reports[0]) > [event["event"] for event in events].index("evaluation")  # not scaled
+    scaled = reports[-1]["time"] - reports[0]["time"]
+    taken = float(
+        held(tmp_path / "report")["checks"][f"{model}, whole training"].split(" images in ")[1].split(" s")[0]
+    )
+    assert figure.value == pytest.approx(taken + scaled * (1 / tiny.share - 1), abs=0.1)
+    wrong = dataclasses.replace(plain, compile=("nothing",))
+    with pytest.raises(UserError, match=f"train {model} ended with exit code .*there is no such network"):
+        time_whole(model, tiny, wrong, tmp_path / "again", report)
+
+
+def link_what_is_wanted(place):
+    """The files of the libraries that the script names, and of those that they want themselves: no others."""
+    modules = metadata.packages_distributions()
+    left = [name for module in g01_device.WANTED for name in modules[module]]
+    found = set()
+    while left:
+        name = canonicalize_name(left.pop())
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another system
+        wants = map(Requirement, distribution.requires or ())
+        left += [want.name for want in wants if not want.marker or want.marker.evaluate({"extra": ""})]
+        for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
+            if not (place / top).exists():
+                (place / top).symlink_to(distribution.locate_file(top))
+
+
 @pytest.mark.long
 def test_layers_are_checked_from_a_checkout_that_is_not_installed(tmp_path):
-    """A Python of its own reads this one's libraries as plain files, so no `.pth` leads to an installed package."""
+    """A Python of its own reads what the script wants as plain files, so no `.pth` leads to an installed package."""
     venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    libraries = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
+    (tmp_path / "lib").mkdir()
+    link_what_is_wanted(tmp_path / "lib")
+    libraries = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}
     absent = subprocess.run([python, "-c", "import waterscape"], cwd=tmp_path, env=libraries, capture_output=True)
     assert b"No module named 'waterscape'" in absent.stderr
-    words = "from benchmarks.device.checks import layers_on_the_device; print(layers_on_the_device())"
-    done = subprocess.run([python, "-c", words], cwd=ROOT, env=libraries, capture_output=True, text=True)
+    done = subprocess.run([python, "-c", BARE, tmp_path], cwd=ROOT, env=libraries, capture_output=True, text=True)
     assert "passed" in done.stdout, done.stderr
+    assert "G3 water_vae float32" in done.stdout, done.stderr
 
 
 def test_what_is_not_installed_is_named_at_once(monkeypatch):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.device.commands import run_apart
 from benchmarks.figure import note
 from waterscape import models
 from waterscape.errors import UserError
@@ -23,7 +20,6 @@ from waterscape.training.run import Run
 
 # How far gradients may be apart, of their length: on two machines, by other programs, in bfloat16 against float32.
 AGAINST_CPU, AGAINST_PLAIN, IN_BFLOAT16 = 2e-2, 1e-3, 0.3
-ROOT = Path(__file__).parents[2]
 LAYERS = "tests/nn/test_batchnorm.py"
 LAYERS_SECONDS = 240  # a minute where three processes start slowly; more, and they wait for one another in vain
 
@@ -86,23 +82,8 @@ def layers_on_the_device(seconds: float = LAYERS_SECONDS) -> str:
     take longer than `seconds`.
     """
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", LAYERS, "-k", kind]
-    found = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # the checkout, installed or not
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": found},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as started:
-        try:
-            told, complaint = started.communicate(timeout=seconds)
-        except BaseException:
-            os.killpg(started.pid, signal.SIGKILL)  # and with pytest the processes that it has started
-            raise
-    lines = (told.strip() or complaint.strip() or "no word").splitlines()
-    if started.returncode or not re.search(r"\d+ passed", lines[-1]) or "skipped" in lines[-1]:
+    done = run_apart(["-m", "pytest", "-q", "-p", "no:cacheprovider", LAYERS, "-k", kind], seconds)
+    lines = (done.out.strip() or done.error.strip() or "no word").splitlines()
+    if done.code or not re.search(r"\d+ passed", lines[-1]) or "skipped" in lines[-1]:
         raise UserError(f"{LAYERS} on {kind}: {lines[-1]}")
     return f"{LAYERS} on {kind}: {lines[-1]}"

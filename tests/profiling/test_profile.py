@@ -1,5 +1,6 @@
 """A step's anatomy, its least time by the roofline, and its trace."""
 
+import dataclasses
 import gzip
 import json
 import math
@@ -14,11 +15,16 @@ from programs import finish, run, start
 from waterscape import models
 from waterscape.errors import UserError
 from waterscape.profiling import measuring, ways
+from waterscape.profiling.afresh import compiling_afresh
 from waterscape.profiling.anatomy import Anatomy, Seconds, hearing, part_of
 from waterscape.profiling.roofline import Counting, Rates, Work, measure_rates
 from waterscape.profiling.stepper import Stepper
-from waterscape.profiling.trace import device_busy
+from waterscape.profiling.trace import Busy, device_busy
+from waterscape.proof.made_set import write_made_set
+from waterscape.training.descending import descend
+from waterscape.training.processes import Processes
 from waterscape.training.pulse import pulse
+from waterscape.training.run import Run
 
 RATES = Rates(1e9, (1 << 10, 1 << 20), (1e8, 1e8))
 CPU = torch.device("cpu")
@@ -82,6 +88,37 @@ def test_what_was_expanded_is_read_once():
     assert counting.parts["other"].bytes < 1000
 
 
+def test_convolutions_have_a_rate_of_their_own_where_they_are_rounded():
+    def least(rates):
+        counting = Counting(rates)
+        with counting:
+            counting.tell("loss of first")
+            torch.conv2d(torch.ones(1, 64, 32, 32), torch.ones(64, 64, 3, 3))
+            counting.tell("backward of first")
+            torch.ones(200, 200) @ torch.ones(200, 200)
+        return [counting.parts[part].least for part in ("forward", "backward")]
+
+    slow = Rates(1e6, (1 << 10, 1 << 20), (1e12, 1e12))
+    (convolution, product), (rounded, same) = least(slow), least(dataclasses.replace(slow, convolved=4e6))
+    assert (rounded, same) == (pytest.approx(convolution / 4), product)
+
+
+def test_where_the_compiler_gives_up_it_is_told():
+    made = torch.compile(lambda value: value + 1, dynamic=False, backend="eager")
+    for first in (1, 6, 11):  # what was compiled before the block counts for nothing
+        with compiling_afresh():
+            for size in range(first, first + 5):
+                made(torch.ones(size))
+
+    def compile_many():
+        with compiling_afresh():
+            for size in range(1, 100):
+                made(torch.ones(size))
+
+    with pytest.raises(UserError, match=r"torch\.compile gives up: more than \d+ kinds"):
+        compile_many()
+
+
 def test_rates_are_the_machines():
     rates = measure_rates(CPU, torch.float32)
     assert 1e8 < rates.flops < 1e14
@@ -111,8 +148,10 @@ def test_a_device_is_busy_where_its_work_overlaps_or_not(tmp_path):
         return device_busy(path)
 
     assert busy() is None
-    work = [event("a", 10, 30, "kernel"), event("b", 20, 40, "gpu_memcpy"), event("c", 60, 110, "kernel")]
-    assert busy(*work) == pytest.approx(80 / 100)
+    kernels = [event("a", 10, 30, "kernel"), event("b", 20, 40, "kernel"), event("c", 60, 110, "kernel")]
+    copies = [event("d", 35, 45, "gpu_memcpy"), event("e", 100, 120, "gpu_memset")]
+    assert busy(*kernels) == pytest.approx((80 / 100, 0))
+    assert busy(*kernels, *copies) == pytest.approx(Busy(kernels=80 / 110, copies=30 / 110))
 
 
 def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
@@ -124,7 +163,7 @@ def test_a_profile_is_a_table_a_picture_and_a_trace(tmp_path, capfd):
         assert f"| {part} | " in told
     found = json.loads((out / "profile.json").read_text())
     parts = {part["name"]: part for part in found["parts"]}
-    assert found["images_per_second"] == pytest.approx(4 / sum(part["wall"] for part in parts.values()))
+    assert found["images_per_second"] == pytest.approx(4 / found["seconds"])
     assert parts["backward"]["flops"] > parts["forward"]["flops"] > 0 == parts["optimizer"]["flops"]
     assert all(math.isfinite(part["least"]) for part in parts.values())
     with Image.open(out / "profile.png") as picture:
@@ -168,6 +207,48 @@ def test_no_round_is_begun_after_the_time_that_was_given(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "profile.json").read_text())
     assert 1 <= found["steps"] <= 3
     assert found["images_per_second"] < 4 / 0.25
+
+
+def test_images_a_second_are_those_of_steps_without_marks(tmp_path, monkeypatch):
+    class SlowWhereHeard(Stepper):
+        def step(self):
+            time.sleep(0.2 * (pulse.heard is not None))
+            return super().step()
+
+    monkeypatch.setattr(measuring, "Stepper", SlowWhereHeard)
+    run("profile", "water_vae", "--steps", 2, "--batch", 4, "--threads", 1, "--out", tmp_path)
+    found = json.loads((tmp_path / "profile.json").read_text())
+    assert sum(part["wall"] for part in found["parts"]) > found["seconds"] + 0.1
+
+
+@pytest.fixture
+def vae(tmp_path):
+    """Recipe, run and processes of a small training in one thread."""
+    recipe = models.presets("water_vae")["recommended"]
+    data = write_made_set(tmp_path / "set", recipe.inputs().values(), 16)
+    return recipe, Run(out=tmp_path, data=str(data), batch=4, ahead="no"), Processes(None, "float32", tmp_path)
+
+
+def test_ways_for_a_gpu_can_be_taken_though_they_gain_nothing_here(vae, tmp_path, monkeypatch):
+    monkeypatch.setattr(ways, "TURNS", 1)
+    monkeypatch.setattr(ways, "TURN_SECONDS", 0.0)
+    tried = [way for way in ways.ways_of(vae[0]) if way.device and not way.both]
+    assert len(tried) == 3
+    for way in tried:
+        assert ways._measure(way, *vae, tmp_path / way.name).apart == 0
+
+
+@pytest.mark.parametrize(("alter", "guarded"), [(None, True), (ways._unfuse_with_guard, True), (ways._unfuse, False)])
+def test_what_fused_optimizers_are_measured_against(vae, tmp_path, alter, guarded):
+    with Stepper(*vae, tmp_path / "run", alter) as stepper:
+        stepper.step()
+        optimizer = stepper.learner.optimizers["encoder"]
+        fused = [group["fused"] for group in optimizer.param_groups]
+        before = [p.clone() for p in stepper.learner.networks["encoder"].parameters()]
+        descend(optimizer, torch.tensor(False))
+        same = all(map(torch.equal, before, stepper.learner.networks["encoder"].parameters()))
+    assert fused == [alter is None]
+    assert same == guarded
 
 
 @pytest.mark.long
@@ -263,7 +344,9 @@ def test_ways_are_measured_with_and_without(tmp_path, monkeypatch):
     run("profile", "water_vae", "--steps", 1, "--batch", 2, "--threads", 1, "--out", out, "--ways")
     rows = {row["name"]: row for row in json.loads((out / "profile.json").read_text())["ways"]}
     assert {"bfloat16", "channels last", "compile encoder", "foreach averages", "cache host"} <= set(rows)
-    assert not any(row["failed"] for row in rows.values())
+    for_gpu = {way.name for way in ways.ways_of(models.presets("water_vae")["recommended"]) if way.device}
+    assert {name for name, row in rows.items() if row["failed"].startswith("left out, it is for a GPU: ")} == for_gpu
+    assert not any(row["failed"] for name, row in rows.items() if name not in for_gpu)
     bitwise = {name for name, row in rows.items() if row["apart"] == 0}
     assert {"losses read late", "cache host", "copied ahead"} <= bitwise
     assert rows["compile encoder"]["apart"] < 1e-4

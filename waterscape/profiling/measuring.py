@@ -16,7 +16,7 @@ from waterscape.pages.anatomy import Part
 from waterscape.profiling.anatomy import Anatomy, Seconds, hearing
 from waterscape.profiling.roofline import Counting, Rates, Work, measure_rates
 from waterscape.profiling.stepper import Stepper
-from waterscape.profiling.trace import device_busy, write_trace
+from waterscape.profiling.trace import watch_device, write_trace
 from waterscape.proof.made_set import write_made_set
 from waterscape.recipe import Recipe
 from waterscape.training.processes import Processes
@@ -25,6 +25,7 @@ from waterscape.training.run import Run
 MADE = 256  # samples of the synthetic set
 TRACED = 3  # steps
 WARM = 3  # steps before anything is measured
+WATCHED = 100  # steps of which is recorded what a GPU does: enough that no batch of a quiet time before counts
 
 
 def made_data(recipe: Recipe, run: Run, scratch: Path, processes: Processes) -> str:
@@ -55,7 +56,8 @@ def measure(
 ) -> dict[str, Any]:
     """The anatomy over so many steps, the work of one step and its least time; a trace of a few goes into `trace`.
 
-    Steps are whole rounds of the phases that come once in several; after `seconds` of them no further one is begun.
+    Steps are whole rounds of the phases that come once in several; after `seconds` of them no further one is begun. As
+    many are taken without marks, where a GPU need not wait at each: their images a second are those of a training.
     """
     period = math.lcm(*(phase.every for phase in recipe.phases()))
     with Stepper(recipe, run, processes, scratch / "run") as stepper:
@@ -71,6 +73,10 @@ def measure(
                     anatomy.end_step()
             if not processes.broadcast(time.perf_counter() < until):  # each takes as many, or they would wait for ever
                 break
+        usual = time_steps(stepper, len(anatomy.steps), processes.device)
+        watched = processes.broadcast(max(TRACED, min(WATCHED, int(seconds / usual.wall))))
+        cuda = processes.device.type == "cuda"
+        busy = watch_device(stepper.step, watched, scratch / "busy.json.gz") if cuda else None
         counting = Counting(rates)
         with hearing(counting.tell), counting:
             for _ in range(period):
@@ -83,13 +89,35 @@ def measure(
     return {
         "what": f"batch of {run.batch} on {circumstances(processes)}, {run.precision}",
         "steps": len(anatomy.steps),
-        "images_per_second": run.batch / sum(part.wall for part in parts),
+        "seconds": usual.wall,
+        "taken": usual.processor if alone else usual.wall,
+        "images_per_second": run.batch / usual.wall,
         "parts": parts,
-        "rates": {"gigaflops": rates.flops / 1e9, "gigabytes_a_second": max(rates.bytes_a_second) / 1e9},
-        "busy": device_busy(trace),
+        "rates": told_rates(rates),
+        "busy": busy and busy._asdict(),
         "parameters": parameters,
         "torch": torch.__version__,
     }
+
+
+def time_steps(stepper: Stepper, steps: int, device: torch.device) -> Seconds:
+    """A step's seconds, of so many that nobody listens to."""
+
+    def clock() -> Seconds:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return Seconds(time.perf_counter(), time.process_time())
+
+    began = clock()
+    for _ in range(steps):
+        stepper.step()
+    return Seconds(*((now - then) / steps for now, then in zip(clock(), began, strict=True)))
+
+
+def told_rates(rates: Rates) -> dict[str, float]:
+    """As profile.json holds them."""
+    found = {"gigaflops": rates.flops / 1e9, "gigabytes_a_second": max(rates.bytes_a_second) / 1e9}
+    return found if rates.convolved is None else {**found, "gigaflops_of_convolutions": rates.convolved / 1e9}
 
 
 def circumstances(processes: Processes) -> str:

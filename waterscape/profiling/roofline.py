@@ -7,6 +7,7 @@ Operations that were fused into one would need fewer bytes, so a compiled networ
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,32 +31,56 @@ LEAST_TRIES, LEAST_SECONDS = 3, 1e-3  # of a try: short work is done again and a
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine can do: `flops` a second, and bytes a second when so many are copied (`bytes_each`)."""
+    """What the machine can do: `flops` a second, and bytes a second when so many are copied (`bytes_each`).
+
+    `convolved`: flops a second of convolutions, where they may round as matrix products may not; none: the same.
+    """
 
     flops: float
     bytes_each: tuple[int, ...]
     bytes_a_second: tuple[float, ...]
+    convolved: float | None = None
 
-    def seconds(self, flops: float, moved: float) -> float:
+    def seconds(self, flops: float, moved: float, *, convolution: bool = False) -> float:
         """The least that so much work can take."""
+        least = flops / (self.convolved or self.flops if convolution else self.flops)
         if not moved:
-            return flops / self.flops
+            return least
         rate = np.interp(np.log(moved), np.log(self.bytes_each), self.bytes_a_second)
-        return max(flops / self.flops, moved / float(rate))
+        return max(least, moved / float(rate))
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """On this device, with torch's present number of threads."""
-    most = 0.0
-    for side in SIDES if device.type == "cpu" else (2048, 4096, 8192):
-        one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        most = max(most, 2 * side**3 / _fastest(lambda one=one, other=other: one @ other, device))
+    """On this device, with torch's present number of threads, rounding as torch is set to."""
+    flops, convolved = _products(device, dtype), None
+    if dtype == torch.float32 and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        with _matrices_in_tf32():  # as cuDNN's convolutions are computed, unless that is switched off
+            convolved = max(flops, _products(device, dtype))
     sizes = COPIES if device.type == "cpu" else (*COPIES, 1 << 28, 1 << 30)
     rates = []
     for size in sizes:
         source, target = (torch.zeros(size // 2, dtype=torch.uint8, device=device) for _ in range(2))
         rates.append(size / _fastest(lambda s=source, t=target: t.copy_(s), device))
-    return Rates(most, sizes, tuple(rates))
+    return Rates(flops, sizes, tuple(rates), convolved)
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> float:
+    """Flops a second of large matrix products, at best."""
+    most = 0.0
+    for side in SIDES if device.type == "cpu" else (2048, 4096, 8192):
+        one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        most = max(most, 2 * side**3 / _fastest(lambda one=one, other=other: one @ other, device))
+    return most
+
+
+@contextlib.contextmanager
+def _matrices_in_tf32() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _fastest(work: Any, device: torch.device) -> float:
@@ -121,7 +146,7 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         work.operations += 1
         work.flops += flops
         work.bytes += moved
-        work.least += self.rates.seconds(flops, moved)
+        work.least += self.rates.seconds(flops, moved, convolution="convolution" in func.__name__)
         return out
 
 

@@ -39,6 +39,7 @@ class Stepper:
     ) -> None:
         place.mkdir(parents=True, exist_ok=True)
         self.run = dataclasses.replace(run, out=place, images=ENDLESS, tensorboard=False)
+        self.compiled = bool(run.compile) and processes.device.type == "cuda"
         with processes.together("cannot read the set"):
             manifest, samples, _ = open_samples(run.data, run.columns)
             check_inputs(recipe, manifest)
@@ -51,7 +52,13 @@ class Stepper:
             self.stream = stream_of(self.learner, samples)
 
     def step(self) -> Mapping[str, torch.Tensor]:
-        """One step, with all that the engine does in each; returns the losses."""
+        """One step, with all that the engine does in each; returns the losses.
+
+        Where compiled networks are replayed as CUDA graphs, the compiler is told where a step begins: what one call
+        has made then outlives the next calls of the same step, and by itself torch would let each call overwrite it.
+        """
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         pulse.doing("reading")
         loaded = next(self.stream)
         losses = self.learner.step(loaded.columns, loaded.numbers, loaded.count)

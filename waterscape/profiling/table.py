@@ -22,7 +22,8 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
         "",
         f"{facts['what']}; medians over {facts['steps']} steps"
         + (", on a SYNTHETIC set made for this" if facts["synthetic data"] else "")
-        + f". {facts['images_per_second']:.3g} images a second.",
+        + f". {facts['images_per_second']:.3g} images a second, {1e3 * facts['seconds']:.3g} ms a step, "
+        "by as many steps without marks between the parts.",
         "",
         "| part | ms | share | processor ms | operations | GFLOP | MB | least ms | share of the roofline |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -34,19 +35,21 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
         for part in parts
     ]
     lines += [
-        f"| **a step** | {1e3 * whole:.3g} | | {1e3 * sum(p.processor for p in parts):.3g} "
+        f"| **all parts** | {1e3 * whole:.3g} | | {1e3 * sum(p.processor for p in parts):.3g} "
         f"| {sum(p.operations for p in parts)} | {_number(sum(p.flops for p in parts) / 1e9)} "
         f"| {_number(sum(p.bytes for p in parts) / 1e6)} | {_number(1e3 * least)} "
-        f"| {least / sum(p.taken for p in parts):.0%} |",
+        f"| {least / facts['taken']:.0%} |",
         "",
         "Least: each operation by the measured rates of this machine, "
-        f"{rates['gigaflops']:.3g} GFLOP/s in a large matrix product and up to {rates['gigabytes_a_second']:.3g} GB/s "
-        "in a copy; more than 100 % means that fewer bytes were moved, or products made, than operation by operation. "
-        "Reading goes on beside the other parts: `data` is what a step waits for it. With one thread the share is of "
-        "the processor's time, which other programs on the machine do not lengthen; else of the clock's.",
+        f"{rates['gigaflops']:.3g} GFLOP/s in a large matrix product{_convolved(rates)} and up to "
+        f"{rates['gigabytes_a_second']:.3g} GB/s in a copy; more than 100 % means that fewer bytes were moved, or "
+        "products made, than operation by operation. Reading goes on beside the other parts: `data` is what a step "
+        "waits for it. With one thread the share is of the processor's time, which other programs on the machine do "
+        "not lengthen; else of the clock's. That of all parts is the share of a step without marks.",
     ]
     if facts["busy"] is not None:
-        lines += ["", f"The device was busy {facts['busy']:.1%} of the time."]
+        busy = facts["busy"]
+        lines += ["", f"The device computed {busy['kernels']:.1%} of the time, and copied {busy['copies']:.1%} of it."]
     if facts["ways"]:
         lines += [
             "",
@@ -68,8 +71,7 @@ def overview(how: str, found: Mapping[str, Mapping[str, Any]], left_out: Mapping
     rows = [["model", "images/s", "ms a step", *names, "least", "of roofline"]]
     for model, facts in found.items():
         parts: Mapping[str, Part] = {part.name: part for part in facts["parts"]}
-        wall, least = (sum(getattr(part, what) for part in parts.values()) for what in ("wall", "least"))
-        taken = sum(part.taken for part in parts.values())
+        wall, least, taken = facts["seconds"], sum(part.least for part in parts.values()), facts["taken"]
         times = [_plain(1e3 * parts[name].wall) if name in parts else "" for name in names]
         rate = _plain(facts["images_per_second"])
         rows.append([model, rate, _plain(1e3 * wall), *times, _plain(1e3 * least), f"{least / taken:.0%}"])
@@ -92,6 +94,11 @@ def way_line(row: Row) -> str:
     apart = "none: bitwise the same" if row.apart == 0 else f"{row.apart:.1g}"
     times = f"{1e3 * row.seconds:.3g} | {1e3 * row.seconds_without:.3g}"
     return f"| {row.name} | {times} | {row.ratio:.3f} | {row.low:.3f}–{row.high:.3f} | {apart} |"
+
+
+def _convolved(rates: Mapping[str, float]) -> str:
+    rate = rates.get("gigaflops_of_convolutions")
+    return f" ({rate:.3g} of convolutions, which are rounded to TF32)" if rate else ""
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -16,7 +17,13 @@ from waterscape.durable import replacing
 from waterscape.profiling.anatomy import hearing
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler tells people of its own beginning and end
-DEVICE_WORK = ("kernel", "gpu_memcpy", "gpu_memset")
+
+
+class Busy(NamedTuple):
+    """The shares of time in which a device computes and in which it copies; it may do both at once."""
+
+    kernels: float
+    copies: float
 
 
 class _Spans:
@@ -45,19 +52,39 @@ def write_trace(step: Callable[[], object], steps: int, path: Path) -> Path:
     return path
 
 
-def device_busy(path: Path) -> float | None:
-    """Of a trace: the share of its steps' time in which the device did something; None where there was no device."""
+def watch_device(step: Callable[[], object], steps: int, path: Path) -> Busy | None:
+    """Take steps, of which nothing is recorded but what the device does; None where there is none.
+
+    To record what the host does would slow its launches, and the device would seem to wait for them. What was there
+    before counts for nothing: whoever asks takes so many steps before that no batch was ready from a quiet time.
+    """
+    if not torch.cuda.is_available():
+        for _ in range(steps):
+            step()
+        return None
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            step()
+        torch.cuda.synchronize()
+    with replacing(path) as partial:
+        found.export_chrome_trace(str(partial))
+    return device_busy(path)
+
+
+def device_busy(path: Path) -> Busy | None:
+    """How busy a device was from the first thing that it did in a trace to the last; None where it did nothing."""
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]
-    steps = [event for event in events if event["name"].startswith("step ")]
-    work = [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") in DEVICE_WORK]
-    if not work or not steps:
+
+    def spans(*kinds: str) -> list[tuple[float, float]]:
+        return [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") in kinds]
+
+    kernels, copies = spans("kernel"), spans("gpu_memcpy", "gpu_memset")
+    if not kernels:
         return None
-    began: float = max(min(event["ts"] for event in steps), min(start for start, _ in work))
-    ended = max(stop for _, stop in work)
-    busy: float = sum(stop - start for start, stop in _merged(work))
-    share: float = busy / (ended - began)
-    return share
+    whole = max(stop for _, stop in kernels + copies) - min(start for start, _ in kernels + copies)
+    return Busy(*(sum(stop - start for start, stop in _merged(work)) / whole for work in (kernels, copies)))
 
 
 def _merged(spans: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
