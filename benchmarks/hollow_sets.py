@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,8 +37,9 @@ from waterscape.data.shards import ShardSet
 
 def memory():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return {name: int(lines[name].split()[0]) / 1024 for name in ("VmHWM", "RssAnon")}
+    return {name: int(lines[name].split()[0]) / 1024 for name in ("VmHWM", "VmRSS", "RssAnon")}
 
+libraries = memory()
 place, column, images, rank, world = sys.argv[1:3] + [int(word) for word in sys.argv[3:]]
 for _ in sys.stdin:  # a line a round, once all processes have imported what they need
     before, began, busy = memory(), time.perf_counter(), time.process_time()
@@ -49,9 +50,10 @@ for _ in sys.stdin:  # a line a round, once all processes have imported what the
         first = len(next(batches).keys)
         started, start_busy = time.perf_counter(), time.process_time()
         read = first + sum(len(loaded.keys) for loaded in batches)
-    told = {"seconds": started - began, "read": read, "before": before, "after": memory()}
+    told = {"seconds": started - began, "read": read, "libraries": libraries, "before": before}
     told |= {"read_seconds": time.perf_counter() - started, "read_busy": time.process_time() - start_busy}
-    told |= {"open_busy": opened - busy, "first_busy": start_busy - opened}
+    told |= {"open_busy": opened - busy, "first_busy": start_busy - opened, "after": memory()}
+    del shards, options, batches  # else the next round would hold them beside its own
     print(json.dumps(told), flush=True)
 """
 
@@ -135,37 +137,53 @@ def _ended(number: int) -> bool:
     return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def open_and_read(
-    out: Path, images: int, processes: int = 1, rounds: int = 1, *, apart: bool = False
-) -> list[list[dict[str, float]]]:
-    """What so many processes tell, round by round, each of which opens the set and reads its part of `images`.
+class Readers:
+    """So many processes that open a set and read their part of `images` whenever they are asked to, round after round.
 
-    `seconds` until the first batch is there, `read_seconds` for all others of `read` images; `open_busy`, `first_busy`
-    and `read_busy`: processor time, of all threads, of opening, then of the first batch, then of the others; `peak_mb`
-    of the process, `own_mb` that the round came to hold itself. `apart`: processes that know nothing of one another,
-    each of which reads as many images from the beginning.
+    `apart`: processes that know nothing of one another, each of which reads as many images from the beginning.
     """
-    words = [sys.executable, "-c", READ, str(out), COLUMN, str(images // processes if apart else images)]
-    places = [(0, 1)] * processes if apart else [(rank, processes) for rank in range(processes)]
-    started = [
-        subprocess.Popen([*words, str(rank), str(world)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for rank, world in places
-    ]
-    told = [_round(started) for _ in range(rounds)]
-    for process in started:
-        process.communicate()
-    for one in (one for found in told for one in found):
-        before, after = one.pop("before"), one.pop("after")
-        one |= {"peak_mb": after["VmHWM"], "own_mb": after["RssAnon"] - before["RssAnon"]}
-    if any(sum(one["read"] for one in found) != images for found in told):
-        raise RuntimeError(f"{out}: not all of the {images} images were read")
-    return told
+
+    def __init__(self, out: Path, images: int, processes: int = 1, *, apart: bool = False) -> None:
+        self.out, self.images = out, images
+        words = [sys.executable, "-c", READ, str(out), COLUMN, str(images // processes if apart else images)]
+        places = [(0, 1)] * processes if apart else [(rank, processes) for rank in range(processes)]
+        self._started = [
+            subprocess.Popen([*words, str(rank), str(world)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for rank, world in places
+        ]
+
+    def round(self) -> list[dict[str, float]]:
+        """What each process tells.
+
+        `seconds` until the first batch is there, `read_seconds` for all others of `read` images; `open_busy`,
+        `first_busy` and `read_busy`: processor time, of all threads, of opening, then of the first batch, then of the
+        others; `peak_mb` of the process, `more_mb` of that than its libraries took before the first round; `own_mb`
+        that the round came to hold itself.
+        """
+        for process in self._started:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        told: list[dict[str, Any]] = [
+            json.loads(process.stdout.readline()) for process in self._started if process.stdout
+        ]
+        if sum(one["read"] for one in told) != self.images:
+            raise RuntimeError(f"{self.out}: not all of the {self.images} images were read")
+        for one in told:
+            libraries, before, after = one.pop("libraries"), one.pop("before"), one.pop("after")
+            one |= {"peak_mb": after["VmHWM"], "more_mb": after["VmHWM"] - libraries["VmRSS"]}
+            one["own_mb"] = after["RssAnon"] - before["RssAnon"]
+        return told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            process.communicate()
 
 
-def _round(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    lines = [process.stdout.readline() if process.stdout else "" for process in processes]
-    return [json.loads(line) for line in lines]
+def open_and_read(out: Path, images: int, processes: int = 1, rounds: int = 1) -> list[list[dict[str, float]]]:
+    """What so many processes tell, round by round (`Readers.round`)."""
+    with Readers(out, images, processes) as readers:
+        return [readers.round() for _ in range(rounds)]

@@ -3,218 +3,182 @@
 Synthetic sets with whole indexes, whose tars have content where the first images are read (`hollow_sets`): 10³ to 10⁷
 samples in shards of 1024, of one column and of six; 10⁵ samples in 1 to 10⁴ shards; 10⁶ samples opened and read by 1, 2
 and 4 processes at once, and by as many that know nothing of one another, since a core that is shared is slower; 1024
-samples of 32 to 512 pixels a side. What a manifest costs a shard is told besides. Costs are processor time, which other
-work on the machine moves less than the clock, the median of the rounds, after one to warm up: what libraries do at
-their first moment does not count. Each should lie on a straight line, a fixed cost and one an item, or be flat; what is
-told is the largest measured cost over its line's. The first batch, for which the first indexes are read, has no law but
-a bound. The picture is drawn into `.bench/scaling.png`, and by
-`python -m benchmarks.r05_scaling FILE` wherever one wants it.
+samples of 32 to 512 pixels a side. Of each: processor time of opening, of the first batch and of an image, which other
+work on the machine moves less than the clock; images/s by the clock; and memory at the peak, of the whole process and
+without what its libraries take. The sizes are taken in turn, to and fro, so that a machine that is slow for some
+seconds strikes all alike; what is told is the median of the rounds, after one to warm up, and the memory of that one.
+
+Each should lie on a straight line, a fixed cost and one an item, or be flat; images/s are a second over such a line, by
+several processes as many seconds as cores are in use. Told is the largest measured cost over its line's. The first
+batch, for which the first indexes are read, has no law but a bound. What a manifest costs a shard is told besides. The
+picture is drawn into `.bench/scaling.png`, and by `python -m benchmarks.r05_scaling FILE` wherever one wants it.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-import tracemalloc
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
-from benchmarks.figure import Figure, NotHereError, note
-from benchmarks.hollow_sets import make_set, open_and_read
-from benchmarks.surroundings import KEPT, scratch
-from waterscape.data.manifest import FILE, Manifest
+from benchmarks.figure import Figure, NotHereError
+from benchmarks.scaling_cases import Case, Hollow, take
+from benchmarks.scaling_panels import Column, Law, Numbers, Series, draw
+from benchmarks.surroundings import KEPT
+from waterscape.cores import cores
 from waterscape.errors import run_command
 
-ROUNDS = 7
-SAMPLES = (10**3, 10**4, 10**5, 10**6, 10**7)
-SHARDS = (1, 10, 10**2, 10**3, 10**4)
-PROCESSES = (1, 2, 4)
-SIDES = (32, 64, 128, 256, 512)
+ROUNDS = 9
+SAMPLES: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7)
+SHARDS: tuple[int, ...] = (1, 10, 10**2, 10**3, 10**4)
+IN_SHARDS = 10**5  # samples, of so many shards
+PROCESSES: tuple[int, ...] = (1, 2, 4)
+BY_PROCESSES = 10**6  # samples, read by so many processes
+SIDES: tuple[int, ...] = (32, 64, 128, 256, 512)
 IMAGES = 16_384  # twice what is planned at once, so that looking up the indexes counts
-OPENING, FIRST, IMAGE = "opening", "the first batch", "an image"
-OF_SIX, APART = ", six columns", "an image, processes apart"
+BRIEF = {
+    "ROUNDS": 1,
+    "SAMPLES": (10**3, 10**4),
+    "SHARDS": (1, 10),
+    "IN_SHARDS": 10**3,
+    "PROCESSES": (1, 2),
+    "BY_PROCESSES": 10**4,
+    "SIDES": (32, 64),
+    "IMAGES": 1024,
+}
+OPENING, FIRST, BUSY, CLOCK = "opening", "first batch", "by processor time", "by the clock"
+PEAK, MORE = "whole process", "without libraries"
+SIX, APART = ", 6 columns", ", apart"
 INKS = {
     OPENING: "#1f6f9f",
-    OPENING + OF_SIX: "#7fb2d4",
+    OPENING + SIX: "#7fb2d4",
     FIRST: "#4d7a2a",
-    FIRST + OF_SIX: "#a3c78a",
-    IMAGE: "#c8562b",
-    APART: "#e5ab92",
+    FIRST + SIX: "#a3c78a",
+    CLOCK: "#c8562b",
+    CLOCK + APART: "#444444",
+    BUSY: "#e5ab92",
+    BUSY + APART: "#b0b0b0",
+    PEAK: "#333333",
+    MORE: "#7a4fa0",
+    MORE + SIX: "#bda3d4",
 }
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Costs (second → one an item of `sizes`) in the order of `sizes`; `flat`: they should not grow; `free`: no law."""
-
-    title: str
-    across: str
-    up: str
-    sizes: tuple[int, ...]
-    costs: Mapping[str, NDArray[np.float64]]
-    flat: tuple[str, ...] = ()
-    free: tuple[str, ...] = ()
-
-    def line(self, name: str, at: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """What the law says at each size: a fixed cost and one an item, fitted by relative error; or the median."""
-        costs, sizes = self.costs[name], np.array(self.sizes, float)
-        at = sizes if at is None else at
-        if name in self.flat:
-            return np.full(len(at), np.median(costs))
-        laws = np.stack([np.ones(len(sizes)), sizes], 1)
-        (fixed, each), _ = nnls(laws / costs[:, None], np.ones(len(sizes)))  # neither cost is below nothing
-        return np.asarray(fixed + each * at)
-
-    def above(self, name: str) -> float:
-        """The largest cost over its line's."""
-        return float((self.costs[name] / self.line(name)).max())
+ROWS = {
+    "start-up, seconds of processor": (OPENING, FIRST),
+    "images/s": (CLOCK, BUSY),
+    "peak memory of a process, MB": (PEAK, MORE),
+}
 
 
 def figures() -> Iterator[Figure]:
     """How straight the lines are, and how flat what should not grow."""
-    panels = measure()
-    draw(panels, KEPT / "scaling.png")
-    samples, shards, processes, sides = panels
-    for panel, name, what in (
-        (samples, OPENING, "samples-opening-over-line"),
-        (samples, OPENING + OF_SIX, "samples-of-six-columns-opening-over-line"),
-        (samples, IMAGE, "samples-image-over-flat"),
-        (shards, OPENING, "shards-opening-over-line"),
-        (processes, OPENING, "processes-opening-over-flat"),
-        (sides, IMAGE, "pixels-image-over-line"),
+    columns = samples, shards, processes, sides = measure()
+    draw(columns, ROWS, INKS, KEPT / "scaling.png")
+    for series, what in (
+        (samples[OPENING], "samples-opening-over-line"),
+        (samples[OPENING + SIX], "samples-of-six-columns-opening-over-line"),
+        (samples[BUSY], "samples-image-over-flat"),
+        (samples[CLOCK], "samples-image-by-the-clock-over-flat"),
+        (samples[MORE], "samples-memory-over-line"),
+        (samples[MORE + SIX], "samples-of-six-columns-memory-over-line"),
+        (shards[OPENING], "shards-opening-over-line"),
+        (shards[BUSY], "shards-image-over-line"),
+        (shards[CLOCK], "shards-image-by-the-clock-over-line"),
+        (processes[OPENING], "processes-opening-over-flat"),
+        (processes[BUSY], "processes-image-over-line"),
+        (processes[CLOCK], "processes-image-by-the-clock-over-line"),
+        (processes[MORE], "processes-memory-over-line"),
+        (sides[OPENING], "pixels-opening-over-flat"),
+        (sides[BUSY], "pixels-image-over-line"),
+        (sides[CLOCK], "pixels-image-by-the-clock-over-line"),
+        (sides[MORE], "pixels-memory-over-line"),
     ):
-        yield Figure("R5", what, panel.above(name), "<=", 1.5)
-    together, apart = (processes.costs[name] for name in (IMAGE, APART))
+        yield Figure("R5", what, series.above(), "<=", 1.5)
+    # An index is read as a whole: one of all samples takes more than many small ones, which is off any line.
+    yield Figure("R5", "shards-memory-over-line", shards[MORE].above(), "<=", 2)
+    together, apart = processes[BUSY].costs, processes[BUSY + APART].costs
     yield Figure("R5", "processes-image-over-apart", float((together / apart).max()), "<=", 1.5)
-    longest = max(float(costs.max()) for name, costs in samples.costs.items() if name in samples.free)
-    yield Figure("R5", "first-batch-milliseconds", 1e3 * longest, "<=", 100)
+    for column, what, most in (
+        (samples, "first-batch-milliseconds", 100),
+        (shards, "shards-first-batch-milliseconds", 300),
+    ):
+        first = max(float(series.costs.max()) for name, series in column.series.items() if FIRST in name)
+        yield Figure("R5", what, 1e3 * first, "<=", most)
 
 
-def measure() -> list[Panel]:
-    """All sets, one after another."""
+def measure() -> tuple[Column, Column, Column, Column]:
+    """By samples, shards, processes and pixels."""
     if not Path("/proc/self/status").exists():
         raise NotHereError("the memory of a process is told by Linux only")
-    return [by_samples(), by_shards(), by_processes(), by_side()]
+    return by_samples(), by_shards(), by_processes(), by_pixels()
 
 
-def by_samples() -> Panel:
-    """10³ to 10⁷ samples."""
-    costs = joined([taken(samples, samples_per_shard=1024) for samples in SAMPLES])
-    of_six = joined([taken(samples, samples_per_shard=1024, columns=6) for samples in SAMPLES])
-    costs |= {name + OF_SIX: of_six[name] for name in (OPENING, FIRST)}
-    free = (FIRST, FIRST + OF_SIX)
-    return Panel("samples", "samples, in shards of 1024", "seconds", SAMPLES, costs, (IMAGE,), free)
+def by_samples() -> Column:
+    """10³ to 10⁷ samples, of one column and of six, of which one is read: an image costs the same."""
+    cases = {also: [Case(Hollow(samples, columns=n), IMAGES) for samples in SAMPLES] for also, n in (("", 1), (SIX, 6))}
+    return measured("samples, in shards of 1024", SAMPLES, cases, flat=(BUSY, CLOCK))
 
 
-def by_shards() -> Panel:
-    """1 to 10⁴ shards of 10⁵ samples."""
-    costs = [taken(10**5, samples_per_shard=10**5 // shards, images=1024) for shards in SHARDS]
-    return Panel("shards", "shards of 100 000 samples in all", "seconds", SHARDS, {OPENING: joined(costs)[OPENING]})
+def by_shards() -> Column:
+    """1 to 10⁴ shards of 10⁵ samples: the more there are, the more of them are opened for as many images."""
+    cases = [Case(Hollow(IN_SHARDS, IN_SHARDS // shards), IMAGES) for shards in SHARDS]
+    return measured(f"shards, {IN_SHARDS:_} samples in all".replace("_", " "), SHARDS, {"": cases})
 
 
-def by_processes() -> Panel:
-    """10⁶ samples, by 1, 2 and 4 processes."""
-    costs = [taken(10**6, samples_per_shard=1024, images=IMAGES * n, processes=n) for n in PROCESSES]
-    of = joined(costs)
-    apart = [taken(10**6, samples_per_shard=1024, images=IMAGES * n, processes=n, apart=True) for n in PROCESSES]
-    of[APART] = joined(apart)[IMAGE]
-    free = (FIRST, IMAGE, APART)
-    return Panel("processes", "processes, a million samples", "seconds, a process", PROCESSES, of, (OPENING,), free)
+def by_processes() -> Column:
+    """10⁶ samples, by 1, 2 and 4 processes: each goes through all blocks of shards, for its part of their images.
+
+    So the more there are, the more blocks each goes through for as many images, and the more indexes it keeps of them.
+    """
+    of = Hollow(BY_PROCESSES)
+    cases = {also: [Case(of, IMAGES, n, apart=also == APART) for n in PROCESSES] for also in ("", APART)}
+    return measured("processes", PROCESSES, cases, flat=(OPENING,), over=used)
 
 
-def by_side() -> Panel:
-    """32 to 512 pixels a side: cost by pixels."""
-    costs = [taken(1024, samples_per_shard=128, side=side, images=4096) for side in SIDES]
-    pixels = tuple(side * side for side in SIDES)
-    return Panel("image size", "pixels of an image", "seconds", pixels, {IMAGE: joined(costs)[IMAGE]})
+def by_pixels() -> Column:
+    """32 to 512 pixels a side: opening knows nothing of them."""
+    cases = [Case(Hollow(1024, 128, side), IMAGES) for side in SIDES]
+    return measured("pixels of an image", tuple(side * side for side in SIDES), {"": cases}, flat=(OPENING,))
 
 
-def taken(
-    samples: int,
+def one_second(sizes: Numbers) -> Numbers:
+    """What a rate is told of, whatever the size."""
+    return np.ones(len(sizes))
+
+
+def used(processes: Numbers) -> Numbers:
+    """Seconds of the cores that so many processes have in a second."""
+    return np.minimum(processes, float(cores()))
+
+
+def measured(
+    across: str,
+    sizes: tuple[int, ...],
+    cases: Mapping[str, Sequence[Case]],
     *,
-    samples_per_shard: int,
-    side: int = 64,
-    images: int = IMAGES,
-    processes: int = 1,
-    columns: int = 1,
-    apart: bool = False,
-) -> dict[str, float]:
-    """Processor seconds of opening and of a first batch (of the dearest process) and of an image: medians."""
-    with scratch() as directory:
-        out = directory / "hollow"
-        make_set(out, samples, images=images, samples_per_shard=samples_per_shard, side=side, columns=columns)
-        indexes = sum(path.stat().st_size for path in out.glob("*.index.npy"))
-        manifest = of_manifest(out)
-        rounds = open_and_read(out, images, processes, ROUNDS + 1, apart=apart)[1:]
-    opening, first = (
-        float(np.median([max(one[name] for one in told) for told in rounds])) for name in ("open_busy", "first_busy")
-    )
-    image = float(np.median([sum(one["read_busy"] for one in told) / images for told in rounds]))
-    seconds = np.median([max(one["seconds"] for one in told) for told in rounds])
-    rate = np.median([images / max(one["read_seconds"] for one in told) for told in rounds])
-    peak = np.median([max(one["peak_mb"] for one in told) for told in rounds])
-    how = f"{processes} processes{' apart' if apart else ''}"
-    note(
-        f"R5 {samples} samples, {samples_per_shard} a shard, {columns} columns, {side} px, {how}: "
-        f"first batch after {seconds:.3g} s ({opening:.3g} s of processor to open, {first:.3g} s then), {rate:,.0f} "
-        f"images/s ({image * 1e6:.3g} µs of processor each), {peak:.0f} MB; {indexes / samples:.0f} bytes of index a "
-        f"sample; {manifest}"
-    )
-    return {OPENING: opening, FIRST: first, IMAGE: image}
+    flat: Sequence[str] = (),
+    over: Callable[[Numbers], Numbers] = one_second,
+) -> Column:
+    """What all cases cost, of those that the names of the costs end in; a rate by the clock is `over` its cost's line.
 
-
-def of_manifest(out: Path) -> str:
-    """What a manifest costs a shard, in words."""
-    began = time.process_time()
-    shards = len(Manifest.load(out).shards)
-    spent = (time.process_time() - began) / shards
-    tracemalloc.start()
-    kept = Manifest.load(out)
-    held = tracemalloc.get_traced_memory()[0] / len(kept.shards)
-    tracemalloc.stop()
-    size = (out / FILE).stat().st_size / shards
-    return f"manifest: {size:.0f} bytes, {spent * 1e6:.3g} µs and {held:.0f} bytes of memory a shard"
-
-
-def joined(costs: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
-    """Name → one entry a size."""
-    return {name: np.array([one[name] for one in costs]) for name in costs[0]}
-
-
-def draw(panels: Sequence[Panel], path: Path) -> None:
-    """Costs as dots, each on its line, both axes logarithmic."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
-    for panel, axis in zip(panels, axes.flat, strict=True):
-        for name, costs in panel.costs.items():
-            across = np.geomspace(panel.sizes[0], panel.sizes[-1], 100)
-            if name not in panel.free:
-                axis.plot(across, panel.line(name, across), color=INKS[name], linewidth=1, alpha=0.6)
-            axis.plot(panel.sizes, costs, "o", color=INKS[name], label=name)
-        axis.set(xscale="log", yscale="log", title=panel.title, xlabel=panel.across, ylabel=panel.up)
-        axis.grid(alpha=0.25)
-        place = {"loc": "center right", "bbox_to_anchor": (1, 0.35)} if len(panel.costs) > 1 else {"loc": "upper left"}
-        axis.legend(frameon=False, **place)
-    axes.flat[2].set_xticks(PROCESSES, [str(processes) for processes in PROCESSES], minor=False)
-    axes.flat[2].minorticks_off()
-    figure.suptitle(
-        "Processor time of opening a set, its first batch, and an image; lines: fixed cost + cost an item, or flat"
-    )
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    What is not flat follows a line, but for the first batch and for processes apart.
+    """
+    costs = iter(take([case for group in cases.values() for case in group], ROUNDS))
+    series = {}
+    for also, group in cases.items():
+        found = [next(costs) for _ in group]
+        for name in (name for names in ROWS.values() for name in names if name + also in INKS):
+            law: Law = "free" if name == FIRST or also == APART else "flat" if name in flat else "line"
+            rated = over if name == CLOCK else one_second if name == BUSY else None
+            values = np.array([one[name] for one in found])
+            values = values * rated(np.array(sizes, float)) if rated else values
+            series[name + also] = Series(sizes, values, law, rated)
+    return Column(across, series)
 
 
 def main() -> int:
     """Measure, and draw into the file named."""
-    draw(measure(), Path(sys.argv[1]))
+    draw(measure(), ROWS, INKS, Path(sys.argv[1]))
     return 0
 
 
