@@ -1,7 +1,8 @@
 """Where the engine's step spends its time: `python -m benchmarks.engine_steps`, milliseconds and shares of a bare loop.
 
 What B11's engine does is put on one after another, from the bare loop that is lent our heap to the step of a run. Same
-model, batch and threads, in turn; medians, a share is the rounds' ratio to the bare loop.
+model, batch and threads, in turn; medians, a share is the rounds' ratio to the bare loop. The last line is what a
+batch's draws take by themselves, again and again, with all that they need in the processor's caches.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from waterscape.randomness import Draw
 ROUNDS = 25
 
 
+def draw(like: torch.Tensor) -> torch.Tensor:
+    """A batch's latent noise."""
+    assert like.shape == (BATCH, LATENT)
+    return Draw(0, torch.arange(BATCH)).normal("latent", LATENT)
+
+
 def sides(tiles: Path, engine: EngineSteps) -> dict[str, Callable[[], None]]:
     """What is done → some steps of it; each does all that the one before it does."""
     kept, step = engine.noted[0], engine.learner.step
-
-    def draw(like: torch.Tensor) -> torch.Tensor:
-        assert like.shape == (BATCH, LATENT)
-        return Draw(0, kept.numbers).normal("latent", LATENT)
 
     def on_a_kept_batch() -> None:
         for _ in range(STEPS):
@@ -58,6 +61,9 @@ def table(directory: Path) -> Iterator[str]:
     for name, values in rates.items():
         low, median, high = np.percentile(bare / values, (25, 50, 75))
         yield f"{1000 / np.median(values) / STEPS:8.2f} ms  {median:5.3f}  {low:.3f} to {high:.3f}  {name}"
+    like = torch.empty(BATCH, LATENT)
+    alone = 1 / np.median([turns_a_second(partial(draw, like)) for _ in range(1000)])
+    yield f"{1000 * alone:8.2f} ms  {'':21}a batch's draws, again and again"
 
 
 def main() -> None:
