@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -35,6 +34,7 @@ from PIL import Image, ImageOps
 from benchmarks.figure import Figure, note
 from benchmarks.photos import write_photos
 from benchmarks.turns import best, take_turns, time_epoch
+from waterscape.cores import cores
 from waterscape.data.batches import Batches, ShardSet
 from waterscape.data.order import Order
 from waterscape.data.pictures import decode_picture
@@ -125,7 +125,7 @@ class Limit:
         self.rounds = EPOCHS * PHOTOS // len(self.photos)
         context = multiprocessing.get_context("fork")
         self.ends = []
-        for _ in range(len(os.sched_getaffinity(0))):
+        for _ in range(cores()):
             ours, theirs = context.Pipe()
             context.Process(target=self._decode, args=(theirs,), daemon=True).start()
             self.ends.append(ours)

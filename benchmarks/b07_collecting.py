@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import io
 import multiprocessing
-import os
 import shutil
 import socket
 import tempfile
@@ -36,6 +35,7 @@ from benchmarks.figure import Figure, note
 from benchmarks.peers import PeerProcess, versions_of
 from benchmarks.photos import make_photo
 from benchmarks.turns import best, take_turns
+from waterscape.cores import cores
 from waterscape.sources import making
 from waterscape.sources.photo_set import Sharing
 from waterscape.sources.scenes import Classes, Scenes
@@ -44,7 +44,7 @@ VERSIONS = versions_of("img2dataset")
 PHOTOS = 1024
 MADE = 96  # different ones
 ROUNDS = 7
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 PER_SHARD = PHOTOS // (2 * CORES)  # the peer has a process for each shard
 FORMS = {"img2dataset": "decoded", "img2dataset-undecoded": "undecoded"}
 THREADS = (4, 16, 64)  # of each of the peer's processes; its own 256 are for many far servers

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.figure import Figure, shown
 from waterscape import __version__
+from waterscape.cores import cores
 from waterscape.durable import write_text
 from waterscape.errors import UserError
 
@@ -36,8 +37,7 @@ def machine() -> dict[str, Any]:
         lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
         model = next((value.strip() for name, _, value in lines if name.strip() == "model name"), model)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": model, "cores": cores, "memory_gib": round(memory), "system": platform.system()}
+    found = {"cpu": model, "cores": cores(), "memory_gib": round(memory), "system": platform.system()}
     return {**found, **_accelerator()}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,7 @@ from benchmarks.b06_writing import (
 )
 from benchmarks.surroundings import scratch
 from benchmarks.turns import Rate, take_turns
+from waterscape.cores import cores
 from waterscape.data.hashed_file import HashedFile
 from waterscape.data.pack import MOST_CLOSING
 from waterscape.data.shard import ShardWriter, Value, crc32
@@ -39,13 +39,12 @@ PIECE = 1 << 16  # bytes, about a sample's
 def steps(samples: list[dict[str, Value]], tars: list[bytes], out: Path) -> dict[str, Rate]:
     """What is done → MB a second; each of the first five does all that the one before it does."""
     size = sum(map(len, tars)) / 1e6
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def rate(turn: Callable[[], None]) -> Rate:
         return lambda: size / seconds(turn, out)
 
     def shared(turn: Callable[[], None]) -> Rate:
-        return lambda: size / (processor_seconds(turn, out) / cores)
+        return lambda: size / (processor_seconds(turn, out) / cores())
 
     def hash_and_write() -> None:
         hash_alone(tars)

@@ -91,10 +91,12 @@ def gaussian_divergence(mean: Tensor, log_variance: Tensor, floor: float = 0.0) 
 
 def kernel_penalty(network: nn.Module, strengths: dict[type[nn.Module], float]) -> Tensor:
     """λ·Σw² over the kernels of each layer of a type in `strengths`: L2 as Keras means it (gradient 2λw; no biases)."""
-    layers, terms = list(network.modules()), []
-    for kind, strength in strengths.items():
-        kernels = [layer.weight for layer in layers if isinstance(layer, kind)]
-        terms.append(strength * torch.stack([kernel.square().sum() for kernel in kernels]).sum())  # type: ignore[operator]
+    layers = list(network.modules())
+    terms = [
+        strength * torch.stack([kernel.square().sum() for kernel in kernels]).sum()  # type: ignore[operator]
+        for kind, strength in strengths.items()
+        if (kernels := [layer.weight for layer in layers if isinstance(layer, kind)])
+    ]
     return torch.stack(terms).sum()
 
 
